@@ -1,0 +1,24 @@
+"""Data of the course: labeled reviews, running text, and batches of both (chapters 3, 4 and 18)."""
+
+from course_lib.data.batching import Batch, BatchSource, ReviewBatches, pad
+from course_lib.data.blocks import IGNORE_INDEX, TextBlocks
+from course_lib.data.hub import DataError
+from course_lib.data.reviews import PHENOMENA, REGISTERS, Review, label_counts, load_reviews
+from course_lib.data.text import load_text, split_text
+
+__all__ = [
+    "IGNORE_INDEX",
+    "PHENOMENA",
+    "REGISTERS",
+    "Batch",
+    "BatchSource",
+    "DataError",
+    "Review",
+    "ReviewBatches",
+    "TextBlocks",
+    "label_counts",
+    "load_reviews",
+    "load_text",
+    "pad",
+    "split_text",
+]
