@@ -11,17 +11,12 @@ them. A number is the median over rounds; the ratios are what can be compared be
 from the same weights and sees the same gradients, and the largest difference at the end shows that the work was equal.
 """
 
-import argparse
 import copy
-import json
-import platform
-import time
 from collections.abc import Callable
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
+from side_by_side import arguments, met, show, summary, take_turns
 
 from course_lib import optim
 from course_lib.models import EncoderConfig, TransformerClassifier
@@ -52,19 +47,14 @@ def make_optimizers() -> dict[str, torch.optim.Optimizer]:
     return optimizers
 
 
-def time_rounds(optimizers: dict[str, torch.optim.Optimizer], rounds: int, steps: int) -> dict[str, list[float]]:
-    """Return the seconds a step of each variant in each round; the variants take turns, each round rotated by one."""
-    seconds: dict[str, list[float]] = {name: [] for name in optimizers}
-    names = list(optimizers)
-    for round_number in range(-1, rounds):  # round -1 allocates the state and is not counted
-        first = round_number % len(names)
-        for name in names[first:] + names[:first]:
-            start = time.perf_counter()
-            for _ in range(steps):
-                optimizers[name].step()
-            if round_number >= 0:
-                seconds[name].append((time.perf_counter() - start) / steps)
-    return seconds
+def steps_of(optimizer: torch.optim.Optimizer, steps: int) -> Callable[[], None]:
+    """One turn of a variant."""
+
+    def turn() -> None:
+        for _ in range(steps):
+            optimizer.step()
+
+    return turn
 
 
 def largest_difference(optimizers: dict[str, torch.optim.Optimizer]) -> float:
@@ -77,51 +67,32 @@ def largest_difference(optimizers: dict[str, torch.optim.Optimizer]) -> float:
     )
 
 
-def measure(rounds: int, steps: int) -> dict[str, Any]:
-    """Run the comparison and return all that is needed to read it later."""
-    optimizers = make_optimizers()
-    seconds = time_rounds(optimizers, rounds, steps)
-    medians = {name: median(values) for name, values in seconds.items()}
+def check_work(optimizers: dict[str, torch.optim.Optimizer], updates: int) -> None:
+    """Refuse a comparison in which a variant did not update every tensor in every step."""
     tensors = optimizers[BASELINE].param_groups[0]["params"]
     for name, optimizer in optimizers.items():
         counts = {int(state["step"]) for state in optimizer.state.values()}
-        if len(optimizer.state) != len(tensors) or counts != {(rounds + 1) * steps}:
-            raise RuntimeError(
-                f"{name}: expected {(rounds + 1) * steps} updates of each tensor, got {counts or 'none'}"
-            )
-    return {
-        "what": "one AdamW step on the parameters of TransformerClassifier(EncoderConfig()), float32, CPU",
-        "parameters": sum(tensor.numel() for tensor in tensors),
-        "tensors": len(tensors),
-        "rounds": rounds,
-        "steps_per_round": steps,
-        "milliseconds": {name: 1000 * value for name, value in medians.items()},
-        "ratio_to_torch_default": {name: value / medians[BASELINE] for name, value in medians.items()},
-        "target": {"ours": TARGET},
-        "largest_difference": largest_difference(optimizers),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
+        if len(optimizer.state) != len(tensors) or counts != {updates}:
+            raise RuntimeError(f"{name}: expected {updates} updates of each tensor, got {counts or 'none'}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20, help="rounds in which each variant has one turn")
-    parser.add_argument("--steps", type=int, default=3, help="optimizer steps in one turn")
-    parser.add_argument("--json", type=Path, help="also write the result to this file")
-    arguments = parser.parse_args()
-    result = measure(arguments.rounds, arguments.steps)
-    print(f"{result['what']}: {result['parameters']:,} parameters in {result['tensors']} tensors")
-    print(f"torch {result['torch']}, {result['threads']} threads, median of {result['rounds']} rounds, interleaved\n")
-    print(f"{'variant':<16}{'ms a step':>12}{'ratio':>8}")
-    for name, ratio in result["ratio_to_torch_default"].items():
-        print(f"{name:<16}{result['milliseconds'][name]:>12.2f}{ratio:>8.2f}")
-    verdict = "within" if result["ratio_to_torch_default"]["ours"] <= TARGET else "over"
-    print(f"\nours is {verdict} the target of {TARGET}; largest difference between weights: ", end="")
-    print(f"{result['largest_difference']:.1e}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    options = arguments(__doc__, rounds=20, steps=3)
+    optimizers = make_optimizers()
+    turns = {name: steps_of(optimizer, options.steps) for name, optimizer in optimizers.items()}
+    rows = summary(take_turns(turns, options.rounds), BASELINE)
+    check_work(optimizers, (options.rounds + 1) * options.steps)
+    parameters = optimizers[BASELINE].param_groups[0]["params"]
+    title = (
+        f"{options.steps} AdamW steps, {sum(p.numel() for p in parameters):,} parameters in {len(parameters)} tensors"
+    )
+    ratio = rows["ours"]["ratio"]
+    verdicts = [
+        f"ours takes {ratio:.2f} times as long as {BASELINE} (target {TARGET}: {met(ratio <= TARGET)})",
+        f"ours, fused takes {rows['ours, fused']['ratio']:.2f} times as long",
+        f"largest difference between weights at the end: {largest_difference(optimizers):.1e}",
+    ]
+    show(title, rows, verdicts, options.json)
 
 
 if __name__ == "__main__":

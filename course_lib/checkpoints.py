@@ -7,6 +7,8 @@ whole. Nothing here unpickles: checkpoints load with `weights_only=True`, model 
 
 import pickle
 import random
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ CHECKPOINT_FILE = "checkpoint.pt"
 WEIGHTS_FILE = "model.safetensors"
 FORMAT = 1
 """Raised whenever the content of a checkpoint changes its meaning."""
+
+
+_LOADING_ERRORS = (
+    *(OSError, EOFError, RuntimeError, ValueError),
+    *(zipfile.BadZipFile, struct.error, pickle.UnpicklingError),
+)
+"""What zipfile and torch raise on a file that is not a whole checkpoint."""
 
 
 class CheckpointError(ValueError):
@@ -68,7 +77,12 @@ def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
         OutputError: The folder cannot be written or the disk is full; the checkpoint before is still there.
     """
     with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save({"format": FORMAT, **content}, file)
+        try:
+            torch.save({"format": FORMAT, **content}, file)
+        except RuntimeError as error:  # torch closes its archive after a failed write, and that fails in turn
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
@@ -83,9 +97,14 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
             f"{path}: no such checkpoint; start the run without resuming, or name the folder it wrote to."
         )
     try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():  # torch writes check sums and does not compare them
+                raise zipfile.BadZipFile(f"the check sum of {damaged} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except _LOADING_ERRORS as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to load it all the same
+            reason = "it holds more than tensors, numbers and text"
         raise CheckpointError(
             f"{path}: expected a checkpoint of this course, but it is cut off, damaged or of another kind ({reason}). "
             "Remove it and start again, or restore a copy."
@@ -150,6 +169,6 @@ def load_weights(path: Path | str, model: nn.Module) -> None:
         weights = load_file(path, device="cpu")
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; a finished run writes its weights as {WEIGHTS_FILE}.") from error
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: expected safetensors, but the file is cut off or damaged ({error}).") from error
     load_weights_into(model, weights, str(path))

@@ -6,12 +6,12 @@ Characters give long sequences and a small vocabulary with nothing unknown.
 """
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+
+from course_lib.files import write_text
 
 PAD, UNK = "<PAD>", "<UNK>"
 PAD_ID, UNK_ID = 0, 1
@@ -116,7 +116,7 @@ class WordTokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write the vocabulary as JSON; a crash while writing leaves an older file whole."""
-        _write_json(Path(path), {"format": "course_lib.WordTokenizer", "words": self.words})
+        write_text(path, json.dumps({"format": "course_lib.WordTokenizer", "words": self.words}))
 
     @classmethod
     def load(cls, path: str | Path) -> "WordTokenizer":
@@ -198,7 +198,7 @@ class CharTokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write the vocabulary as JSON; a crash while writing leaves an older file whole."""
-        _write_json(Path(path), {"format": "course_lib.CharTokenizer", "characters": self.characters})
+        write_text(path, json.dumps({"format": "course_lib.CharTokenizer", "characters": self.characters}))
 
     @classmethod
     def load(cls, path: str | Path) -> "CharTokenizer":
@@ -223,19 +223,6 @@ def _look_up(ids: Iterable[int], vocabulary: tuple[str, ...]) -> list[str]:
         if not 0 <= i < len(vocabulary):
             raise ValueError(f"id must be from 0 to {len(vocabulary) - 1}; got {i}")
     return [vocabulary[i] for i in numbers]
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    # The new file is complete on the disk before it takes the old one's name, and a rename is all or nothing.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read_json(path: Path, expected_format: str, key: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from course_lib import metrics
-from course_lib.data import Review, ReviewBatches, label_counts, load_reviews
+from course_lib.data import DataError, Review, ReviewBatches, label_counts, load_reviews
 from course_lib.models import EncoderConfig, TransformerClassifier, count_parameters
 from course_lib.recipes.settings import RecipeError, Settings, check_choice
 from course_lib.recipes.system import Recipe, System, Workload, save_parts
@@ -75,19 +75,25 @@ class EncoderSettings(Settings):
         return EncoderConfig(**{name: getattr(self, name) for name in names})
 
 
+def _part(split: str, limit: int | None, **choice: Any) -> list[Review]:
+    try:
+        return load_reviews(split, limit=limit, **choice)  # type: ignore[arg-type]
+    except DataError:
+        raise
+    except ValueError as error:  # more reviews asked for than there are
+        raise RecipeError(f"{split}_limit: {error}") from error
+
+
 def _load(settings: EncoderSettings, seed: int) -> tuple[list[Review], list[Review], list[Review]]:
     """The three parts. The seed decides the order of the training reviews and, for IMDB, which are held out."""
     choice: dict[str, Any] = {"source": settings.source, "order": settings.order, "seed": seed}
-    test = load_reviews("test", limit=settings.test_limit, **choice)
+    test = _part("test", settings.test_limit, **choice)
     if settings.source == "pocket":
-        return (
-            load_reviews("train", limit=settings.train_limit, **choice),
-            load_reviews("validation", limit=settings.validation_limit, **choice),
-            test,
-        )
+        train = _part("train", settings.train_limit, **choice)
+        return train, _part("validation", settings.validation_limit, **choice), test
     if settings.validation_limit is None:
         raise RecipeError("validation_limit: expected a number, since IMDB has no validation part; got none")
-    rows = load_reviews("train", **choice)
+    rows = _part("train", None, **choice)
     cut = len(rows) - settings.validation_limit if settings.train_limit is None else settings.train_limit
     if not 0 < cut <= len(rows) - settings.validation_limit:
         raise RecipeError(
@@ -180,7 +186,7 @@ def workload(settings: EncoderSettings) -> Workload:
     """Count the tokens of a run: measured on Pocket Reviews, the full length for IMDB, whose reviews are long."""
     train, held_out, tokens = settings.train_limit, settings.validation_limit or 0, settings.max_length
     if settings.source == "pocket":
-        reviews = load_reviews("train", limit=train)
+        reviews = _part("train", train)
         tokenizer = WordTokenizer.fit((review.text for review in reviews), size=settings.vocab_size)
         lengths = [min(len(tokenizer.encode(review.text)), settings.max_length) for review in reviews]
         tokens = round(sum(lengths) / len(lengths)) if settings.buckets else max(lengths)

@@ -77,6 +77,10 @@ class Settings:
         for key in ("learning_rate", "weight_decay", "warmup_steps", "floor"):
             if not getattr(self, key) >= 0:
                 raise RecipeError(f"{key}: expected 0 or more; got {getattr(self, key)}")
+        if self.floor > 1:
+            raise RecipeError(f"floor: expected a share from 0 to 1; got {self.floor}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise RecipeError(f"betas: expected two numbers from 0 to below 1; got {self.betas}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise RecipeError(f"clip_norm: expected above 0, or none; got {self.clip_norm}")
         if self.optimizer == "adam" and self.weight_decay:
@@ -90,12 +94,12 @@ class Settings:
         precision = self.precision if self.precision != "auto" else "bf16" if "bf16" in precisions else "fp32"
         return FitConfig(**{name: getattr(self, name) for name in names}, precision=precision, seed=seed)
 
-    def make_optimizer(self, model: nn.Module) -> optim.Optimizer:
-        """The optimizer over the model's parameters, biases and norms without decay."""
+    def make_optimizer(self, model: nn.Module, *, fused: bool = True) -> optim.Optimizer:
+        """The optimizer over the model's parameters, biases and norms without decay; AdamW by torch's fused kernel."""
         if self.optimizer == "adam":
             return optim.Adam(model.parameters(), lr=self.learning_rate, betas=self.betas)
         groups = optim.parameter_groups(model, self.weight_decay)
-        return optim.AdamW(groups, lr=self.learning_rate, betas=self.betas, fused=True)
+        return optim.AdamW(groups, lr=self.learning_rate, betas=self.betas, fused=fused)
 
     def make_schedule(self, total_steps: int) -> schedules.Schedule:
         """The schedule of a run of that many updates."""
@@ -144,7 +148,7 @@ def parse(key: str, text: str, kind: Any) -> Any:
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
         return kind(text)
     except (ValueError, KeyError) as error:
-        named = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, str(kind))
+        named = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "2 numbers, as in 0.9,0.99")
         allowed = f"{named} or none" if type(None) in options else named
         raise RecipeError(f"{key}: expected {allowed}; got {text!r}") from error
 

@@ -189,7 +189,7 @@ def fit(
                     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                         part = objective(model, batch.to(device))[0] / count
                     part.backward()
-                    loss += part.detach()
+                    loss = loss + part.detach()  # in place it would round a float64 loss
                 norm = clip_grad_norm(parameters, config.clip_norm or math.inf)
                 optimizer.step()
                 state.advance(loss, norm, count)

@@ -179,7 +179,8 @@ class RunState:
 
     def _divergence(self, step: int, loss: object) -> str:
         norm = "not measured yet" if math.isnan(self._good_norm) else f"{self._good_norm:.3g}"
-        kept = f"The checkpoint in {self.folder} is from before." if self.folder else "Nothing was saved: out was None."
+        saved = self.folder is not None and (self.folder / CHECKPOINT_FILE).exists()
+        kept = f"The checkpoint in {self.folder} is from before." if saved else "No checkpoint had been saved yet."
         return (
             f"step {step}: the loss is {loss}. The rate was {self._rate:.3g}; the gradient norm last seen with a "
             f"finite loss was {norm}. Try a rate ten times lower, a warm-up, or clip_norm=1.0; look for damaged "
