@@ -7,9 +7,9 @@ Target: `char-lm` reaches, in at most half the time, the held-out loss at which 
 
 The published recipe: 4 layers, 4 heads, width 128, context 64, batch 12, 2,000 steps of AdamW at 1e-3 with cosine decay
 to 1e-4 and 100 warm-up steps, betas 0.9 and 0.99, decay 0.1, clipping at 1, no dropout, float32. Here it is the
-recipe's own model in its "gpt2" style (which keeps the biases that nanoGPT leaves out and uses ReLU for GELU), trained by the
-same `fit` on the same nine tenths of the Python manual. Both are measured on all of the last tenth, in blocks of 64
-characters, every character counting once.
+recipe's own model in its "gpt2" style (it keeps the biases that nanoGPT leaves out), trained by the same `fit` on the
+same nine tenths of the Python manual. Both are measured on all of the last tenth, in blocks of 64 characters, every
+character counting once.
 
 Time is that of training alone: the evaluations along the way, which only this race needs, are timed and taken out. What
 `char-lm` does differently: see its settings, which this script prints. Where the processor multiplies bf16 natively the

@@ -80,7 +80,7 @@ def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
         try:
             torch.save({"format": FORMAT, **content}, file)
         except RuntimeError as error:  # torch closes its archive after a failed write, and that fails in turn
-            if isinstance(error.__context__, OSError):
+            if error.__context__ is not None:  # the disk's error, or an interrupt
                 raise error.__context__ from None
             raise
 

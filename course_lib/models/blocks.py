@@ -5,6 +5,7 @@ Shape legend:
     T  time (tokens in a row)     D  channels a head, C / H   V  vocabulary, `vocab_size`
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -49,21 +50,28 @@ class TransformerConfig:
             )
 
 
+def squared_relu(x: Tensor) -> Tensor:
+    """ReLU, squared: So et al. (2021), "Primer", found that it learns in fewer steps."""
+    return F.relu(x).square()
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "squared_relu": squared_relu}
+"""What can bend the hidden units of a feed-forward layer."""
+
+
 class FeedForward(nn.Module):
     """A small network applied to each token by itself: widen, bend, narrow."""
 
-    def __init__(self, config: TransformerConfig, *, squared: bool = False) -> None:
+    def __init__(self, config: TransformerConfig, activation: str) -> None:
         super().__init__()
         self.widen = nn.Linear(config.d_model, config.d_ff)
         self.narrow = nn.Linear(config.d_ff, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
-        self.squared = squared
+        self.bend = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        hidden = F.relu(self.widen(x))  # (B, T, C) -> (B, T, d_ff)
-        if self.squared:
-            hidden = hidden * hidden  # So et al. (2021), "Primer": the squared ReLU learns in fewer steps
+        hidden = self.bend(self.widen(x))  # (B, T, C) -> (B, T, d_ff)
         return self.narrow(self.dropout(hidden))  # (B, T, d_ff) -> (B, T, C)
 
 
@@ -73,10 +81,13 @@ class Block(nn.Module):
     Args:
         config: Sizes.
         causal: Whether a token sees only itself and the past.
-        modern: Rotary positions, normalized queries and keys, and squared ReLU.
+        activation: "relu", "gelu" or "squared_relu".
+        rotary: Whether attention turns its queries and keys by position, and normalizes them.
     """
 
-    def __init__(self, config: TransformerConfig, *, causal: bool, modern: bool = False) -> None:
+    def __init__(
+        self, config: TransformerConfig, *, causal: bool = False, activation: str = "relu", rotary: bool = False
+    ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.d_model)
         self.attention = SelfAttention(
@@ -84,10 +95,10 @@ class Block(nn.Module):
             config.n_heads,
             dropout=config.dropout,
             causal=causal,
-            rotary_length=config.max_length if modern else None,
+            rotary_length=config.max_length if rotary else None,
         )
         self.feed_forward_norm = nn.LayerNorm(config.d_model)
-        self.feed_forward = FeedForward(config, squared=modern)
+        self.feed_forward = FeedForward(config, activation)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

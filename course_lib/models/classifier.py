@@ -58,7 +58,7 @@ class TransformerClassifier(nn.Module):
         self.positions: Tensor
         self.register_buffer("positions", sinusoidal_positions(config.max_length, config.d_model), persistent=False)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config, causal=False) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model)
         self.head = nn.Sequential(
             nn.Linear(config.d_model, config.d_model),

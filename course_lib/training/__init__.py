@@ -1,7 +1,7 @@
 """Training from scratch: the loop, its settings, and where a run stands (chapter 06).
 
 `loop` holds `fit` and `evaluate`; `config` what a run is told; `state` what it counts, records and saves between
-updates; `best` when it has stopped improving.
+updates; `resume` whether it may go on from a checkpoint; `best` when it has stopped improving.
 """
 
 from course_lib.training.best import BestSoFar

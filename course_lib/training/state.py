@@ -30,6 +30,7 @@ from course_lib.checkpoints import (
 from course_lib.run_record import RunRecord
 from course_lib.training.best import BestSoFar
 from course_lib.training.config import FitConfig
+from course_lib.training.resume import check_same, made_by
 
 
 class DivergenceError(RuntimeError):
@@ -222,7 +223,7 @@ class RunState:
         if not self.folder:
             return
         content = {
-            "made_by": self._made_by(),
+            "made_by": made_by(self.optimizer, self.config, self.batches),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": random_state(),
@@ -237,23 +238,6 @@ class RunState:
         if self.best_weights is not None:
             save_weights(self.folder / WEIGHTS_FILE, self.best_weights)
 
-    def _made_by(self) -> dict[str, Any]:
-        """What must be the same for the losses after a resume to be those of an uninterrupted run."""
-        names = ("accumulation", "clip_norm", "precision", "seed", "monitor", "mode")
-        optimizer = type(self.optimizer)
-        settings = {
-            f"optimizer group {number} {name}": value
-            for number, group in enumerate(self.optimizer.param_groups)
-            for name, value in group.items()
-            if name != "lr" and isinstance(value, float | tuple)  # lr is where the schedule stands; initial_lr the peak
-        }
-        return {
-            "optimizer": f"{optimizer.__module__}.{optimizer.__qualname__}",
-            "batches_per_epoch": self.batches,
-            **{name: getattr(self.config, name) for name in names},
-            **settings,
-        }
-
     def load(self) -> None:
         """Go back to the checkpoint in the folder.
 
@@ -264,13 +248,7 @@ class RunState:
             raise CheckpointError("resume: expected a folder in `out` with a checkpoint to go on from, got None.")
         path = self.folder / CHECKPOINT_FILE
         content = load_checkpoint(path)
-        here, there = self._made_by(), content.get("made_by", {})
-        for name, value in here.items():
-            if there.get(name) != value:
-                raise CheckpointError(
-                    f"{path}: was made with {name}={there.get(name)!r}, this run has {value!r}; the losses would not "
-                    "continue. Resume with the same settings, or start anew in another folder."
-                )
+        check_same(path, content.get("made_by", {}), made_by(self.optimizer, self.config, self.batches))
         load_weights_into(self.model, content["model"], str(path))
         try:
             self.optimizer.load_state_dict(content["optimizer"])

@@ -1,0 +1,60 @@
+"""What the self-checks of chapter 06 try a loop on: a model that notes how it is called, and two small groups.
+
+Shape legend: B sequences in a batch, T positions, C channels, V classes or words.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.data import IGNORE_INDEX, Batch, ReviewBatches, pad
+from course_lib.losses import cross_entropy
+
+_TEXTS = [[1, 2], [3, 4, 5, 6], [2, 2], [5, 1, 3], [4, 6], [6, 1, 1, 2, 5], [3, 3], [1, 5], [2, 6, 4], [6, 6]]
+_LABELS = [0, 1, 0, 1, 1, 0, 1, 0, 1, 1]
+
+
+class Probe(nn.Module):
+    """Words to a mean vector to V scores, or to V scores at each place; keeps a note of each call.
+
+    Args:
+        words: Whether it answers for each place (B, T, V) instead of once (B, V).
+        dropout: Share of channels dropped in training.
+    """
+
+    def __init__(self, words: bool = False, dropout: float = 0.0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(6)
+        self.embedding = nn.Parameter(torch.randn(7, 8, generator=generator, dtype=torch.float64))  # (V, C)
+        self.out = nn.Parameter(torch.randn(8, 7 if words else 2, generator=generator, dtype=torch.float64))  # (C, V)
+        self.dropout = nn.Dropout(dropout)
+        self.words = words
+        self.calls: list[tuple[bool, bool, bool]] = []
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Word ids (B, T) -> logits (B, V) or (B, T, V); notes (training mode, gradients on, a gradient is there)."""
+        self.calls.append((self.training, torch.is_grad_enabled(), self.out.grad is not None))
+        x = self.embedding[ids]  # (B, T) -> (B, T, C)
+        if not self.words:
+            weight = mask.unsqueeze(-1).double()  # (B, T, 1)
+            x = (x * weight).sum(1) / weight.sum(1)  # (B, T, C) -> (B, C)
+        return self.dropout(x) @ self.out  # (..., C) @ (C, V) -> (..., V)
+
+
+def summed_losses(model: nn.Module, group: list[Batch]) -> list[Tensor]:
+    """The loss of each micro-batch, added over its targets, in nats."""
+    return [cross_entropy(model(b.inputs, b.mask), b.targets, reduction="sum") for b in group]
+
+
+def review_source() -> ReviewBatches:
+    """Ten reviews in batches of 4, 4 and 2, in a fixed order."""
+    return ReviewBatches(_TEXTS, _LABELS, batch_size=4, shuffle=False, bucket=False)
+
+
+def next_words() -> list[Batch]:
+    """Two micro-batches with 4 and 12 targets, and padding in the second."""
+    batches = []
+    for texts in ([_TEXTS[0], _TEXTS[2], _TEXTS[4], _TEXTS[6]], [_TEXTS[1], _TEXTS[3], _TEXTS[5], _TEXTS[1]]):
+        ids, mask = pad(texts)  # (B, T + 1)
+        targets = ids[:, 1:].where(mask[:, 1:], IGNORE_INDEX)  # (B, T)
+        batches.append(Batch(ids[:, :-1], mask[:, :-1], targets))
+    return batches
