@@ -4,6 +4,7 @@ Each check computes, beside the right number, the numbers that the likely mistak
 of them gets that mistake's hint; any other gets the numbers side by side.
 """
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -67,8 +68,9 @@ def verdicts(answer: dict[str, str]) -> Verdict:
 def _number(answer: object, what: str) -> float:
     """The answer as a float, or the hint on why it is none. A tensor or array of one element is a number too."""
     expect(answer is not None, "nothing came back from your function; is there a return?")
-    if hasattr(answer, "item") and getattr(answer, "size", 1) == 1 or hasattr(answer, "numel") and answer.numel() == 1:
-        answer = answer.item()
+    unpack = getattr(answer, "item", None)
+    with contextlib.suppress(ValueError, RuntimeError):  # several elements: the next line says so
+        answer = unpack() if callable(unpack) else answer
     expect(isinstance(answer, Real), f"expected one number, {what}; got {type(answer).__name__}: {answer!r}")
     return float(answer)  # type: ignore[arg-type]
 

@@ -19,8 +19,10 @@ class LMConfig(TransformerConfig):
     """A character model small enough to train while you watch; the vocabulary is that of the Python 3.11 manual.
 
     Args:
-        style: "gpt2": learned positions and GELU. "modern": rotary positions, normalized queries and keys, squared
-            ReLU; the same arithmetic to within a percent, and it learns in about half the steps (EXPERIMENTS.md).
+        style: "gpt2": learned positions and GELU. "modern": rotary positions, normalized queries and keys, and squared
+            ReLU, which together learn in fewer steps (EXPERIMENTS.md has the race).
+        lookback: How many of the tokens before it each token's vector starts with, each place with a table of its own.
+            A layer of attention can learn to fetch them; here they are there from the first step.
     """
 
     vocab_size: int = 103
@@ -31,11 +33,14 @@ class LMConfig(TransformerConfig):
     d_ff: int = 512
     dropout: float = 0.0
     style: str = "gpt2"
+    lookback: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.style not in ("gpt2", "modern"):
             raise ValueError(f"LMConfig.style: expected 'gpt2' or 'modern', got {self.style!r}.")
+        if not 0 <= self.lookback < self.max_length:
+            raise ValueError(f"LMConfig.lookback: expected 0 to max_length - 1, got {self.lookback}.")
         if self.style == "modern" and self.d_model // self.n_heads % 2:
             raise ValueError(
                 "LMConfig.n_heads: rotary positions expected an even d_model / n_heads, "
@@ -58,6 +63,7 @@ class TransformerLM(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         modern = config.style == "modern"
         self.positions = None if modern else nn.Embedding(config.max_length, config.d_model)
+        self.earlier = nn.ModuleList(nn.Embedding(config.vocab_size, config.d_model) for _ in range(config.lookback))
         self.dropout = nn.Dropout(config.dropout)
         activation = "squared_relu" if modern else "gelu"
         self.blocks = nn.ModuleList(
@@ -73,10 +79,9 @@ class TransformerLM(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
+        writers = ("attention.out.weight", "feed_forward.narrow.weight")  # two a block add their variances
         for name, weight in self.named_parameters():
-            if name.endswith(
-                ("attention.out.weight", "feed_forward.narrow.weight")
-            ):  # 2 writers a block add their variances
+            if name.endswith(writers):
                 nn.init.normal_(weight, std=0.02 / math.sqrt(2 * self.config.n_layers))
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -88,6 +93,8 @@ class TransformerLM(nn.Module):
         x = self.embedding(ids)  # (B, T) -> (B, T, C)
         if self.positions is not None:
             x = x + self.positions.weight[: ids.shape[1]]  # (B, T, C) + (T, C)
+        for back, table in enumerate(self.earlier, start=1):
+            x = x + F.pad(table(ids), (0, 0, back, 0))[:, : ids.shape[1]]  # (B, T, C), shifted: zeros at the start
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)  # (B, T, C)

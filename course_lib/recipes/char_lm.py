@@ -39,6 +39,7 @@ class CharLMSettings(Settings):
         d_ff: Hidden units of the feed-forward layers.
         dropout: Share of activations dropped in training.
         style: "gpt2", or "modern" for rotary positions, normalized queries and keys, and squared ReLU.
+        lookback: Characters before it that each character's vector starts with.
         prompt: What the samples before and after training begin with.
     """
 
@@ -50,7 +51,8 @@ class CharLMSettings(Settings):
     n_layers: int = 4
     d_ff: int = 512
     dropout: float = 0.0
-    style: str = "modern"
+    style: str = "gpt2"
+    lookback: int = 0
     prompt: str = "The "
 
     def __post_init__(self) -> None:
@@ -68,7 +70,7 @@ class CharLMSettings(Settings):
 
     def model_config(self, vocab_size: int) -> LMConfig:
         """The sizes of the model for a vocabulary of that many characters."""
-        names = ("d_model", "n_heads", "n_layers", "d_ff", "dropout", "style")
+        names = ("d_model", "n_heads", "n_layers", "d_ff", "dropout", "style", "lookback")
         sizes = {name: getattr(self, name) for name in names}
         return LMConfig(vocab_size=vocab_size, max_length=self.context, **sizes)
 
@@ -157,17 +159,20 @@ RECIPE = Recipe(
     scales={
         "pocket": CharLMSettings(
             epochs=100,
-            max_steps=1000,
+            max_steps=800,
             batch_size=12,
-            learning_rate=4e-3,
+            learning_rate=3e-3,
             betas=(0.9, 0.99),
-            weight_decay=0.1,
+            weight_decay=0.3,
             schedule="linear",
-            warmup_steps=50,
+            warmup_steps=40,
             clip_norm=1.0,
             log_every=10,
-            eval_every=250,
+            eval_every=200,
             precision="auto",
+            n_layers=3,
+            style="modern",
+            lookback=3,
         ),
         "full": CharLMSettings(
             source="shakespeare",
@@ -185,7 +190,6 @@ RECIPE = Recipe(
             n_heads=6,
             n_layers=6,
             d_ff=1536,
-            style="gpt2",
             precision="auto",
             prompt="ROMEO:",
         ),
