@@ -31,10 +31,7 @@ from course_lib.run_record import RunRecord
 from course_lib.training.best import BestSoFar
 from course_lib.training.config import FitConfig
 from course_lib.training.resume import check_same, made_by
-
-
-class DivergenceError(RuntimeError):
-    """The loss became NaN or infinite; says where, at what rate, and what to try."""
+from course_lib.training.window import DivergenceError, LossWindow
 
 
 class StopTraining(Exception):
@@ -81,9 +78,7 @@ class RunState:
         self.best_weights: dict[str, Tensor] | None = None
         self.stopped: str | None = None
         self._figures: dict[str, float] = {}
-        self._window: list[tuple[Tensor | float, int]] = []  # (mean loss, targets) of each update since the last row
-        self._norm: Tensor | float = math.nan
-        self._good_norm = math.nan
+        self._window = LossWindow()
         self._rate = math.nan
         self._seconds_before, self._started = 0.0, time.perf_counter()
         for group in optimizer.param_groups:
@@ -159,34 +154,13 @@ class RunState:
             DivergenceError: The loss of a step, or the norm of its gradient, is NaN or infinite. On an accelerator this
                 is found at the next row or checkpoint, because reading a number makes the CPU wait for the device.
         """
-        self._window.append((loss, targets))
-        self._norm = norm
+        self._window.add(loss, norm, targets)
         self.targets_seen += targets
         self.step += 1
         if loss.device.type == "cpu" or self.at_log() or self.at_checkpoint():
-            self._check_losses()
-
-    def _check_losses(self) -> None:
-        unread = [(i, value) for i, (value, _) in enumerate(self._window) if isinstance(value, Tensor)]
-        for i, value in unread:
-            loss = float(value)
-            if not math.isfinite(loss):
-                raise DivergenceError(self._divergence(self.step - len(self._window) + i + 1, loss))
-            self._window[i] = (loss, self._window[i][1])
-        norm = float(self._norm)
-        if not math.isfinite(norm):  # the loss was still finite, the update made from this gradient is not
-            raise DivergenceError(self._divergence(self.step, f"{self._window[-1][0]}, its gradient norm {norm}"))
-        self._good_norm = norm
-
-    def _divergence(self, step: int, loss: object) -> str:
-        norm = "not measured yet" if math.isnan(self._good_norm) else f"{self._good_norm:.3g}"
-        saved = self.folder is not None and (self.folder / CHECKPOINT_FILE).exists()
-        kept = f"The checkpoint in {self.folder} is from before." if saved else "No checkpoint had been saved yet."
-        return (
-            f"step {step}: the loss is {loss}. The rate was {self._rate:.3g}; the gradient norm last seen with a "
-            f"finite loss was {norm}. Try a rate ten times lower, a warm-up, or clip_norm=1.0; look for damaged "
-            f"examples. {kept}"
-        )
+            saved = self.folder is not None and (self.folder / CHECKPOINT_FILE).exists()
+            kept = f"The checkpoint in {self.folder} is from before." if saved else "No checkpoint had been saved yet."
+            self._window.check(self.step, self._rate, kept)
 
     def evaluated(self, figures: dict[str, float]) -> None:
         """Take validation figures: keep the weights if they are the best, stop the run when patience is out."""
@@ -198,20 +172,20 @@ class RunState:
 
     def log(self) -> str:
         """Add a row to the record and renew its files; returns the row in a few words for the progress bar."""
-        targets = sum(count for _, count in self._window)
-        loss = sum(float(value) * count for value, count in self._window) / targets
+        loss = self._window.mean()
         self.record.log(
             step=self.step,
             epoch=(self.step - 1) // self.steps_per_epoch,
             train_loss=loss,
             learning_rate=self._rate,
-            grad_norm=float(self._norm),
+            grad_norm=float(self._window.norm),
             targets_seen=self.targets_seen,
             seconds=round(self.seconds, 3),
             **{"val_loss": None, **self._figures},
         )
         words = f"loss {loss:.3f}" + "".join(f" {name} {value:.3f}" for name, value in self._figures.items())
-        self._window, self._figures = [], {}
+        self._window.clear()
+        self._figures = {}
         if self.folder:
             self.record.refresh(self.folder)
         return words
@@ -230,7 +204,7 @@ class RunState:
             "best_weights": self.best_weights,
             "best": self.best.state(),
             "progress": {"step": self.step, "targets_seen": self.targets_seen, "stopped": self.stopped},
-            "window": [(float(value), count) for value, count in self._window],
+            "window": self._window.kept(),
             "seconds": self.seconds,
             "record": self.record.to_dict(),
         }
@@ -262,7 +236,7 @@ class RunState:
         )
         self.best.restore(content["best"])
         self.best_weights = content["best_weights"]
-        self._window = [(value, count) for value, count in content["window"]]
+        self._window.losses = [(loss, count) for loss, count in content["window"]]
         self._seconds_before, self._started = content["seconds"], time.perf_counter()
         run = self.record.run
         self.record = RunRecord.from_dict(content["record"])
