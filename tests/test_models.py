@@ -279,8 +279,9 @@ STYLES = pytest.mark.parametrize("style", ["gpt2", "modern"])
 
 
 @STYLES
-def test_the_future_changes_no_past_logits(style):
-    model = language_model(style=style, dtype=torch.float64)
+@pytest.mark.parametrize("lookback", [0, 3])
+def test_the_future_changes_no_past_logits(style, lookback):
+    model = language_model(style=style, lookback=lookback, dtype=torch.float64)
     torch.manual_seed(1)
     ids = torch.randint(50, (2, 20))
     expected = model(ids)
@@ -332,6 +333,28 @@ def test_an_untrained_language_model_pays_ln_v(style, vocabulary):
     ids, targets = torch.randint(vocabulary, (8, 20)), torch.randint(vocabulary, (8, 20))
     loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
     assert float(loss.detach()) == pytest.approx(math.log(vocabulary), abs=0.05)
+
+
+def test_lookback_adds_the_vectors_of_the_tokens_before():
+    model = language_model(style="modern", lookback=3)
+    ids = torch.tensor([[4, 9, 2, 7, 1]])
+    seen = []
+    model.blocks[0].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    model(ids)
+    for place in range(5):
+        expected = model.embedding.weight[ids[0, place]]
+        for back in range(1, min(3, place) + 1):
+            expected = expected + model.earlier[back - 1].weight[ids[0, place - back]]
+        torch.testing.assert_close(seen[0][0, place], expected)
+    for length in (1, 2, 3):  # a text shorter than the lookback
+        torch.testing.assert_close(model(ids[:, :length]), model(ids)[:, :length], rtol=1e-4, atol=1e-5)
+
+
+def test_the_gpt2_style_bends_with_gelu_and_the_modern_one_with_a_squared_relu():
+    x = torch.linspace(-2, 2, 9)
+    bend = {style: language_model(style=style).blocks[0].feed_forward.bend for style in ("gpt2", "modern")}
+    torch.testing.assert_close(bend["gpt2"](x), torch.nn.GELU()(x))
+    torch.testing.assert_close(bend["modern"](x), torch.relu(x) ** 2)
 
 
 def test_starting_weights_are_small_and_writers_smaller():
@@ -393,6 +416,8 @@ def test_it_learns_a_tiny_batch_by_heart(make):
         (EncoderConfig, {"dropout": math.nan}, "dropout"),
         (EncoderConfig, {"n_classes": 1}, "n_classes: expected at least 2, got 1"),
         (LMConfig, {"style": "gpt3"}, "style: expected 'gpt2' or 'modern', got 'gpt3'"),
+        (LMConfig, {"lookback": 64}, "lookback: expected 0 to max_length - 1, got 64"),
+        (LMConfig, {"lookback": -1}, "lookback"),
         (LMConfig, {"style": "modern", "d_model": 12, "n_heads": 4}, "n_heads: rotary positions .* even"),
     ],
 )
@@ -418,7 +443,7 @@ def test_a_mask_that_does_not_fit_is_refused():
 
 def test_a_block_is_the_sum_of_its_parts():
     torch.manual_seed(0)
-    block = Block(EncoderConfig(**SMALL), causal=False).double().eval()
+    block = Block(EncoderConfig(**SMALL)).double().eval()
     x, mask = torch.randn(3, 7, 32, dtype=torch.float64), padded()[1]
     middle = x + block.attention(block.attention_norm(x), mask)
     hidden = torch.relu(block.feed_forward.widen(block.feed_forward_norm(middle)))

@@ -42,7 +42,7 @@ def test_an_attempt_is_not_a_starter():
 
 
 def test_each_wrong_answer_meets_its_own_hint():
-    assert judge(lambda x: print(end=''), doubles).text == "nothing came back; is there a return?"
+    assert judge(lambda x: print(end=""), doubles).text == "nothing came back; is there a return?"
     assert judge(lambda x: x, doubles).text == "2 doubled is 4, you gave 2"
 
 
