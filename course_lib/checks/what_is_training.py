@@ -183,4 +183,4 @@ def _verdicts(answer: dict[str, str]) -> str:
         known = isinstance(given, str) and any(given.strip().lower() == verdict for verdict, _ in _RUNS.values())
         expect(known, f"run {run}: expected one of {names}; got {given!r}")
         expect(given.strip().lower() == right, f"run {run} is not {given.strip()!r}: {hint}")
-    return "two numbers and ln V were enough; a log that starts or stops in the wrong place says so in its first line"
+    return "two numbers of each run, ln V and a baseline were enough to tell the four apart"
