@@ -57,6 +57,9 @@ def test_the_encoder_is_the_sources_model_and_run():
     assert (settings.optimizer, settings.learning_rate, settings.batch_size, settings.epochs) == ("adam", 1e-4, 32, 5)
     assert (settings.pad_side, settings.max_length, settings.dropout) == ("left", 256, 0.1)
     assert work.train_sequences / settings.batch_size == 5 * 157, "ceil(5,000 / 32) = 157 batches an epoch"
+    pocket = dataclasses.asdict(recipes.RECIPES["encoder-imdb"].scales["pocket"])
+    differs = {key for key, value in dataclasses.asdict(settings).items() if pocket[key] != value}
+    assert differs == {"source", "train_limit", "validation_limit", "buckets"}
 
 
 def test_the_character_run_is_the_sources_run():
