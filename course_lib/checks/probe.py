@@ -1,13 +1,20 @@
-"""What the self-checks of chapter 06 try a loop on: a model that notes how it is called, and two small groups.
+"""What the self-checks of chapter 06 try a loop on: a model that notes how it is called, small groups, and numbers.
 
 Shape legend: B sequences in a batch, T positions, C channels, V classes or words.
 """
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from course_lib.checks.answers import Hint, expect
 from course_lib.data import IGNORE_INDEX, Batch, ReviewBatches, pad
 from course_lib.losses import cross_entropy
+
+NOTHING = "nothing came back from your function; is there a return?"
+"""The hint for a function that returns None."""
 
 _TEXTS = [[1, 2], [3, 4, 5, 6], [2, 2], [5, 1, 3], [4, 6], [6, 1, 1, 2, 5], [3, 3], [1, 5], [2, 6, 4], [6, 6]]
 _LABELS = [0, 1, 0, 1, 1, 0, 1, 0, 1, 1]
@@ -45,9 +52,35 @@ def summed_losses(model: nn.Module, group: list[Batch]) -> list[Tensor]:
     return [cross_entropy(model(b.inputs, b.mask), b.targets, reduction="sum") for b in group]
 
 
-def review_source() -> ReviewBatches:
-    """Ten reviews in batches of 4, 4 and 2, in a fixed order."""
-    return ReviewBatches(_TEXTS, _LABELS, batch_size=4, shuffle=False, bucket=False)
+def gradient_of(group: list[Batch], words: bool, divisors: Sequence[float]) -> Tensor:
+    """The gradient of the sum over micro-batches of (summed loss / divisor), as one vector (parameters,)."""
+    model = Probe(words)
+    parts = [loss / divisor for loss, divisor in zip(summed_losses(model, group), divisors, strict=True)]
+    gradients = torch.autograd.grad(torch.stack(parts).sum(), list(model.parameters()))
+    return torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def number(answer: object) -> float:
+    """An answer as a number.
+
+    Raises:
+        Hint: It is none; the hint says what it is.
+    """
+    expect(answer is not None, NOTHING)
+    try:
+        return float(answer)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise Hint(f"expected one number, got {type(answer).__name__}: {answer!r}") from error
+
+
+def close(got: Sequence[float], wanted: Sequence[float]) -> bool:
+    """Whether two lists of numbers are equal but for rounding in float32."""
+    return len(got) == len(wanted) and all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(got, wanted, strict=True))
+
+
+def review_source(shuffle: bool = False) -> ReviewBatches:
+    """Ten reviews in batches of 4, 4 and 2, in a fixed order or in another one each epoch."""
+    return ReviewBatches(_TEXTS, _LABELS, batch_size=4, shuffle=shuffle, bucket=False)
 
 
 def next_words() -> list[Batch]:

@@ -10,11 +10,19 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from course_lib.checks.answers import Hint, Verdict, expect, judge
-from course_lib.checks.probe import Probe, next_words, review_source, summed_losses
+from course_lib.checks.answers import Verdict, expect, judge
+from course_lib.checks.probe import (
+    NOTHING,
+    Probe,
+    close,
+    gradient_of,
+    next_words,
+    number,
+    review_source,
+    summed_losses,
+)
 from course_lib.data import IGNORE_INDEX, Batch, BatchSource
-
-_NOTHING = "nothing came back from your function; is there a return?"
+from course_lib.optim import clip_grad_norm
 
 
 def updates(answer: Callable[[int, int, int, int, bool], int]) -> Verdict:
@@ -53,8 +61,8 @@ def backward_group(answer: Callable[[nn.Module, list[Batch]], Tensor]) -> Verdic
     return judge(answer, _backward_group)
 
 
-def position(answer: Callable[[int, int, int], tuple[int, int]]) -> Verdict:
-    """Check `position(step, batches, accumulation)`: the epoch and micro-batch that come after `step` updates.
+def grown(answer: Callable[..., list[float]]) -> Verdict:
+    """Check `grown(model, batches, optimizer, rate, step, stop)`: updates `step` to `stop - 1` of a run, in pairs.
 
     Args:
         answer: The learner's function.
@@ -62,7 +70,7 @@ def position(answer: Callable[[int, int, int], tuple[int, int]]) -> Verdict:
     Returns:
         The verdict to show.
     """
-    return judge(answer, _position)
+    return judge(answer, _grown)
 
 
 def must_be_saved(answer: Iterable[str]) -> Verdict:
@@ -110,7 +118,7 @@ _COUNTS: dict[str, Callable[..., float]] = {
 
 def _updates(answer: Callable[..., int]) -> str:
     got = [answer(*run) for run in _RUNS]
-    expect(None not in got, _NOTHING)
+    expect(None not in got, NOTHING)
     right = [_steps(*run) for run in _RUNS]
     for hint, mistake in _COUNTS.items():
         expect(got != [mistake(*run) for run in _RUNS] or got == right, hint)
@@ -123,19 +131,10 @@ def _updates(answer: Callable[..., int]) -> str:
 # --- measuring ---
 
 
-def _number(answer: object) -> float:
-    """The answer as a number, or the hint on why it is none."""
-    expect(answer is not None, _NOTHING)
-    try:
-        return float(answer)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise Hint(f"expected one number, got {type(answer).__name__}: {answer!r}") from error
-
-
 def _measure(answer: Callable[..., float]) -> str:
     source = review_source()
     model = Probe(dropout=0.5)
-    got = _number(answer(model, source))
+    got = number(answer(model, source))
     modes, after = model.calls, model.training
     expect(modes, "your function never called the model")
     expect(
@@ -178,14 +177,6 @@ def _measure(answer: Callable[..., float]) -> str:
 # --- accumulation ---
 
 
-def _gradient(group: list[Batch], words: bool, divisors: list[float]) -> Tensor:
-    """The gradient of the sum over micro-batches of (summed loss / divisor), as one vector."""
-    model = Probe(words)
-    total = sum(x / d for x, d in zip(summed_losses(model, group), divisors, strict=True))
-    total.backward()  # type: ignore[union-attr]
-    return torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
-
-
 def _accumulated(answer: Callable[..., Tensor], group: list[Batch], words: bool) -> None:
     model, m = Probe(words), len(group)
     result = answer(model, group)
@@ -215,9 +206,9 @@ def _accumulated(answer: Callable[..., Tensor], group: list[Batch], words: bool)
         "right while every micro-batch has equal numbers of targets; you divided by rows, and these rows hold several "
         "words each": [sum(len(b) for b in group)] * m,
     }
-    right = _gradient(group, words, [n] * m)
+    right = gradient_of(group, words, [n] * m)
     for hint, divisors in mistakes.items():
-        wrong = _gradient(group, words, divisors)
+        wrong = gradient_of(group, words, divisors)
         expect(not torch.allclose(got, wrong, rtol=1e-6) or torch.allclose(wrong, right, rtol=1e-6), hint)
     times = float(got.norm() / right.norm())
     expect(
@@ -230,7 +221,7 @@ def _accumulated(answer: Callable[..., Tensor], group: list[Batch], words: bool)
         "the gradient is right, but you went backward once, at the end: until then all micro-batches are in memory, "
         "as with the large batch. Go backward after each one",
     )
-    loss, true = _number(result), float(torch.stack(summed_losses(model, group)).detach().sum()) / n
+    loss, true = number(result), float(torch.stack(summed_losses(model, group)).detach().sum()) / n
     expect(
         math.isclose(loss, true, rel_tol=1e-6), f"the gradient is right; the loss is {true:.4g}, you gave {loss:.4g}"
     )
@@ -247,28 +238,91 @@ def _backward_group(answer: Callable[..., Tensor]) -> str:
 # --- leaving and coming back ---
 
 
-def _position(answer: Callable[..., tuple[int, int]]) -> str:
-    got = answer(37, 21, 2)
-    expect(got is not None, _NOTHING)
-    expect(isinstance(got, tuple | list) and len(got) == 2, f"expected a pair (epoch, batch), got {got!r}")
-    mistakes = {
-        (1, 16): "you counted a step for each micro-batch; here two of them share one",
-        (3, 11): "you laid all micro-batches end to end. The last group of an epoch holds one instead of two, so an "
-        "epoch of 21 micro-batches has 11 steps, not 10.5",
-        (3, 14): "an epoch of 21 micro-batches in groups of two has 11 steps; you dropped the incomplete group",
-        (3, 4): "that is the number of steps done in this epoch; how many micro-batches did they use?",
-        (4, 8): "epochs count from 0, as batches.epoch(0) does",
-        (3, 6): "37 updates are done, so update number 37, counted from 0, is the next one; you went back to the last",
-        (3, 10): "you went one update too far: after 37 updates, the next is number 37 when counted from 0",
-        (8, 3): "the right numbers in the wrong order: the epoch comes first",
+_STEP, _STOP = 3, 7  # from the last, incomplete group of epoch 1 to the first group of epoch 3
+_PLACES = [(1, 2), (2, 0), (2, 2), (3, 0)]  # epoch and first micro-batch of these four updates
+
+
+def _rate(step: int) -> float:
+    return 0.2 + 0.1 * step
+
+
+def _walk(
+    places: list[tuple[int, int]], late: int = 0, size: int = 2, clip: float = 1.0, fixed: bool = False
+) -> list[float]:
+    """The losses of a loop that takes these groups, asks for its rates `late` steps late or never asks again."""
+    model, source, losses = Probe(), review_source(shuffle=True), []
+    for i, (epoch, start) in enumerate(places):
+        group = list(source.epoch(epoch))[start : start + size]
+        model.zero_grad()
+        loss = torch.stack(summed_losses(model, group)).sum() / sum(map(len, group))
+        loss.backward()
+        clip_grad_norm(list(model.parameters()), clip)
+        with torch.no_grad():
+            for p in model.parameters():
+                p -= _rate(_STEP if fixed else _STEP + i - late) * p.grad
+        losses.append(float(loss.detach()))
+    return losses
+
+
+def _walks() -> dict[str, list[float]]:
+    """What the likely mistakes give, by their hints."""
+    return {
+        "you began at the first review of the run, wherever `step` was": _walk([(0, 0), (0, 2), (1, 0), (1, 2)]),
+        "an epoch was taken from its beginning, although `position` said where to start: batches.epoch(epoch, start)": (
+            _walk([(1, 0), (1, 2), (2, 0), (2, 2)])
+        ),
+        "each epoch came in the order of epoch 0; ask for the epoch that `position` gives": _walk(
+            [(0, 2), (0, 0), (0, 2), (0, 0)]
+        ),
+        "an incomplete group at the end of an epoch makes a step too; you left it out": _walk(
+            [(2, 0), (3, 0), (4, 0), (5, 0)]
+        ),
+        "each micro-batch made a step of its own; two of them share one": _walk(
+            [(1, 2), (2, 0), (2, 1), (2, 2)], size=1
+        ),
+        "the rate is one step late; the update that follows `step` finished ones uses rate(step)": _walk(
+            _PLACES, late=1
+        ),
+        "the rate is one step ahead: count the update after it is made": _walk(_PLACES, late=-1),
+        "the rate stayed as it was at the first update; ask for it before each one": _walk(_PLACES, fixed=True),
+        "the gradient was not clipped to norm 1": _walk(_PLACES, clip=math.inf),
     }
-    for wrong, hint in mistakes.items():
-        expect(tuple(got) != wrong, hint)
-    cases = {(37, 21, 2): (3, 8), (0, 21, 2): (0, 0), (10, 21, 2): (0, 20), (11, 21, 2): (1, 0), (9, 20, 4): (1, 16)}
-    for case, right in cases.items():
-        mine = answer(*case)
-        expect(tuple(mine) == right, f"for step, batches, accumulation = {case} you gave {mine}; expected {right}")
-    return "the step alone says which epoch and which batch come next; nothing about the data needs to be saved"
+
+
+def _grown(answer: Callable[..., list[float]]) -> str:
+    model, asked = Probe(), 0
+
+    def rate(step: int) -> float:
+        nonlocal asked
+        asked += 1
+        expect(asked < 50, "four updates were asked for, and your loop has begun the fiftieth: where does `step` grow?")
+        return _rate(step)
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=_rate(0))
+    got = answer(model.eval(), review_source(shuffle=True), optimizer, rate, _STEP, _STOP)
+    expect(got is not None, NOTHING)
+    expect(isinstance(got, list | tuple), f"expected a list with the loss of each update, got {type(got).__name__}")
+    losses, right = [number(loss) for loss in got], _walk(_PLACES)
+    expect(model.calls, "your function never called the model")
+    expect(
+        all(training for training, _, _ in model.calls),
+        "the model came in eval mode and was trained in it, without dropout; who switches the mode?",
+    )
+    for hint, wrong in _walks().items():
+        expect(not close(losses[: len(wrong)], wrong), hint)
+    for i, (mine, true) in enumerate(zip(losses, right, strict=False)):
+        expect(
+            math.isclose(mine, true, rel_tol=1e-5),
+            f"from step {_STEP} to {_STOP}, update number {_STEP + i} has a loss of {true:.4g}; you gave {mine:.4g}",
+        )
+    expect(
+        len(losses) <= len(right), f"{len(losses)} updates, from {_STEP} to {_STOP} there are {len(right)}: it ran past"
+    )
+    expect(
+        len(losses) == len(right),
+        f"your loop ended after {len(losses)} of {len(right)} updates: an epoch may be over before the run is",
+    )
+    return "it begins and ends anywhere in a run, and each update is the one that a run without a stop would make"
 
 
 _MISSING = {

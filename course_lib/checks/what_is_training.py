@@ -107,7 +107,7 @@ def _average_loss(answer: Callable[[list[float]], float]) -> str:
     }
     _compare(_number(answer(probabilities), "in nats"), -mean, mistakes, f"for the probabilities {probabilities}")
     _compare(_number(answer([1.0, 1.0]), "in nats"), 0.0, {}, "right so far; but for [1.0, 1.0], sure and right twice,")
-    return "the prediction at 0.01 makes most of this loss: being sure of something else is what costs"
+    return "of these four predictions, the one at 0.01 makes most of the loss: being sure of something else costs"
 
 
 def _alphabet_size(answer: Callable[[float], int]) -> str:
@@ -126,7 +126,7 @@ def _alphabet_size(answer: Callable[[float], int]) -> str:
     _compare(got, 65, mistakes, f"for a first loss of {first_loss}")
     mistakes = {"66.02 should become 66, the nearest whole number; math.ceil always goes up": 67}
     _compare(_number(answer(4.19), "a count"), 66, mistakes, "right for 4.17, but for the source's 4.19")
-    return "a run's first number gives away its alphabet, before anything was learned"
+    return "a run's first number tells the rough size of its alphabet, before anything was learned"
 
 
 def _frequency_loss(answer: Callable[[str], float]) -> str:
@@ -167,10 +167,10 @@ def _frequency_loss(answer: Callable[[str], float]) -> str:
 
 
 _RUNS = {
-    "A": (LEARNED, "it begins at ln 65, like a model that knows nothing, and ends far below what frequencies give"),
+    "A": (LEARNED, "it begins near ln 65, like a model that knows nothing, and ends far below what frequencies give"),
     "B": (STUCK, "compare its last loss with ln 65: what does a model know that is still there?"),
     "C": (CONTINUED, "look at its first loss: before any training a model chooses among 65, which costs 4.17"),
-    "D": (FREQUENCIES, "it did come down from ln 65; compare where it stopped with the figure for counting characters"),
+    "D": (FREQUENCIES, "it did come down from ln 65; compare where it ended with the figure for counting characters"),
 }
 
 
@@ -183,4 +183,4 @@ def _verdicts(answer: dict[str, str]) -> str:
         known = isinstance(given, str) and any(given.strip().lower() == verdict for verdict, _ in _RUNS.values())
         expect(known, f"run {run}: expected one of {names}; got {given!r}")
         expect(given.strip().lower() == right, f"run {run} is not {given.strip()!r}: {hint}")
-    return "two numbers of each run, ln V and a baseline were enough to tell the four apart"
+    return "among these four verdicts, two numbers of each run, ln V and a baseline are enough to choose"

@@ -1,6 +1,5 @@
 import json
 import math
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 from course_lib.checks import the_training_loop as checks
 from course_lib.claims import STRICT_VARIABLE
 from course_lib.losses import cross_entropy
+from course_lib.optim import clip_grad_norm
 from course_lib.training import FitConfig, count_targets, evaluate, prediction_loss
 
 
@@ -186,26 +186,99 @@ BACKWARDS = {
 }
 
 
-def position_starter(step: int, batches: int, accumulation: int) -> tuple: ...
+def grown_starter(model, batches, optimizer, rate, step, stop): ...
 
 
-def position_solution(step, batches, accumulation):
-    epoch, done = divmod(step, math.ceil(batches / accumulation))
-    return epoch, done * accumulation
+def growing(
+    model,
+    batches,
+    optimizer,
+    rate,
+    step,
+    stop,
+    *,
+    train=True,
+    place=None,
+    epoch_of=None,
+    full=False,
+    size=2,
+    late=0,
+    clip=1.0,
+    cut=True,
+    epochs=99,
+    count=1,
+    fixed=False,
+):
+    """The solution, with one thing at a time done otherwise."""
+    losses, per_epoch, first = [], math.ceil(len(batches) / size), step
+    if train:
+        model.train()
+    while step < stop and epochs:
+        epoch, done = divmod(step if place is None else place(step, first, len(losses)), per_epoch)
+        start = done * size if place is None else 0
+        for group in batched(batches.epoch(epoch if epoch_of is None else epoch_of, start), size):
+            if full and len(group) < size:
+                continue
+            for settings in optimizer.param_groups:
+                settings["lr"] = rate((first if fixed else step) - late)
+            optimizer.zero_grad()
+            losses.append(backward_solution(model, group))
+            clip_grad_norm(list(model.parameters()), clip)
+            optimizer.step()
+            step += count
+            if step == stop and cut:
+                break
+        epochs -= 1
+    return losses
 
 
-POSITIONS = {
-    "a step for each micro-batch": lambda s, b, a: divmod(s, b),
-    "end to end": lambda s, b, a: divmod(s * a, b),
-    "dropped the incomplete": lambda s, b, a: (s // (b // a), s % (b // a) * a),
-    "how many micro-batches did they use": lambda s, b, a: divmod(s, math.ceil(b / a)),
-    "epochs count from 0": lambda s, b, a: (1 + position_solution(s, b, a)[0], position_solution(s, b, a)[1]),
-    "you went back to the last": lambda s, b, a: position_solution(s - 1, b, a),
-    "one update too far": lambda s, b, a: position_solution(s + 1, b, a),
-    "the epoch comes first": lambda s, b, a: position_solution(s, b, a)[::-1],
-    "expected a pair": lambda s, b, a: s // math.ceil(b / a),
-    "is there a return": lambda s, b, a: print(end=""),
-    "you gave": lambda s, b, a: (3, 8),
+def batched(iterable, size):
+    items = list(iterable)
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def growing_full_groups(model, batches, optimizer, rate, step, stop):
+    """Steps over an incomplete group without counting it."""
+    return growing(model, batches, optimizer, rate, step, stop, full=True)
+
+
+def growing_single_batches(model, batches, optimizer, rate, step, stop):
+    """The right place, and then each micro-batch alone."""
+    model.train()
+    losses, places = [], [(1, 2), (2, 0), (2, 1), (2, 2)]
+    for epoch, start in places:
+        for settings in optimizer.param_groups:
+            settings["lr"] = rate(step)
+        optimizer.zero_grad()
+        losses.append(backward_solution(model, [list(batches.epoch(epoch))[start]]))
+        clip_grad_norm(list(model.parameters()), 1.0)
+        optimizer.step()
+        step += 1
+    return losses
+
+
+def growing_otherwise(**otherwise):
+    return lambda *arguments: growing(*arguments, **otherwise)
+
+
+GROWN = {
+    "wherever `step` was": growing_otherwise(place=lambda step, first, made: made),
+    "where to start": growing_otherwise(place=lambda step, first, made: step),
+    "in the order of epoch 0": growing_otherwise(epoch_of=0),
+    "you left it out": growing_full_groups,
+    "a step of its own": growing_single_batches,
+    "one step late": growing_otherwise(late=1),
+    "one step ahead": growing_otherwise(late=-1),
+    "the rate stayed": growing_otherwise(fixed=True),
+    "not clipped": growing_otherwise(clip=math.inf),
+    "who switches the mode": growing_otherwise(train=False),
+    "where does `step` grow": growing_otherwise(count=0),
+    "it ran past": growing_otherwise(cut=False),
+    "ended after": growing_otherwise(epochs=1),
+    "you gave": lambda *arguments: [2 * loss for loss in growing(*arguments)],
+    "never called": lambda *arguments: [0.7],
+    "is there a return": lambda *arguments: print(len(growing(*arguments)), end=""),
+    "expected a list": lambda *arguments: sum(growing(*arguments)),
 }
 
 CHECKPOINT = {"weights", "optimizer state", "step", "random state"}
@@ -227,7 +300,7 @@ EXERCISES = {
     "updates": (updates_starter, [updates_solution, updates_of_the_library], UPDATES),
     "measure": (measure_starter, [measure_solution, measure_of_the_library], MEASURES),
     "backward_group": (backward_starter, [backward_solution, backward_with_the_library], BACKWARDS),
-    "position": (position_starter, [position_solution], POSITIONS),
+    "grown": (grown_starter, [growing], GROWN),
     "must_be_saved": (..., [CHECKPOINT, sorted(CHECKPOINT)], CHECKPOINTS),
 }
 RIGHT = [(name, answer) for name, (_, answers, _) in EXERCISES.items() for answer in answers]
@@ -258,16 +331,6 @@ def test_no_two_mistakes_share_a_hint(name):
     answers = EXERCISES[name][2]
     hints = {getattr(checks, name)(answer).text for answer in answers.values()}
     assert len(hints) == len(answers) >= 3
-
-
-@pytest.mark.parametrize(("batches", "accumulation"), list(product((1, 20, 21), (1, 2, 3, 30))))
-def test_the_position_is_where_the_library_goes_on(batches, accumulation):
-    config = FitConfig(epochs=3, accumulation=accumulation)
-    for step in range(config.total_steps(batches)):
-        epoch, batch = position_solution(step, batches, accumulation)
-        assert epoch == step // config.steps_per_epoch(batches)
-        assert 0 <= batch < batches
-        assert batch % accumulation == 0
 
 
 def quiz() -> list[dict]:
