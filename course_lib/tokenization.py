@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from course_lib.files import write_text
 
@@ -41,7 +42,45 @@ def split_words(text: str) -> list[str]:
     return pieces
 
 
-class WordTokenizer:
+class _Vocabulary:
+    """A row of entries, each with its place as its id, that is kept as JSON.
+
+    Args:
+        entries: the vocabulary in the order of its ids.
+    """
+
+    _KEY = "entries"  # what the entries are called in the file
+    entries: tuple[str, ...]
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        raise NotImplementedError
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids: the rows that an embedding needs."""
+        return len(self.entries)
+
+    def save(self, path: str | Path) -> None:
+        """Write the vocabulary as JSON; a crash while writing leaves an older file whole."""
+        write_text(path, json.dumps({"format": f"course_lib.{type(self).__name__}", self._KEY: self.entries}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged or holds something else; the message names it and what was expected.
+        """
+        path = Path(path)
+        entries = _read_json(path, f"course_lib.{cls.__name__}", cls._KEY)
+        try:
+            return cls(entries)
+        except ValueError as error:
+            raise ValueError(f"{path}: expected a vocabulary saved by {cls.__name__}.save, but {error}") from error
+
+
+class WordTokenizer(_Vocabulary):
     """Words to ids, with 0 for padding and 1 for every word outside the vocabulary.
 
     Args:
@@ -51,8 +90,10 @@ class WordTokenizer:
         ValueError: words do not start with the two special tokens, repeat, or are not single words or symbols.
     """
 
+    _KEY = "words"
+
     def __init__(self, words: Iterable[str]) -> None:
-        self.words = tuple(words)
+        self.words = self.entries = tuple(words)
         if self.words[:2] != (PAD, UNK):
             raise ValueError(f"a vocabulary starts with {PAD!r}, {UNK!r}; this one starts with {self.words[:2]}")
         for word in self.words:
@@ -91,11 +132,6 @@ class WordTokenizer:
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         return cls([PAD, UNK, *ranked[: size - 2]])
 
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids, the two special ones included: the rows that an embedding needs."""
-        return len(self.words)
-
     def encode(self, text: str) -> list[int]:
         """Turn text into ids; a word outside the vocabulary becomes 1 (`<UNK>`), an empty text an empty list."""
         return [self._ids.get(word, UNK_ID) for word in split_words(text)]
@@ -114,27 +150,8 @@ class WordTokenizer:
         """
         return " ".join(_look_up(ids, self.words))
 
-    def save(self, path: str | Path) -> None:
-        """Write the vocabulary as JSON; a crash while writing leaves an older file whole."""
-        write_text(path, json.dumps({"format": "course_lib.WordTokenizer", "words": self.words}))
 
-    @classmethod
-    def load(cls, path: str | Path) -> "WordTokenizer":
-        """Read what `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is damaged or holds something else; the message names it and what was expected.
-        """
-        path = Path(path)
-        words = _read_json(path, "course_lib.WordTokenizer", "words")
-        try:
-            return cls(words)
-        except ValueError as error:
-            raise ValueError(f"{path}: expected a vocabulary saved by WordTokenizer.save, but {error}") from error
-
-
-class CharTokenizer:
+class CharTokenizer(_Vocabulary):
     """Characters to ids, one for one, so that decoding gives back exactly the text.
 
     Args:
@@ -144,8 +161,10 @@ class CharTokenizer:
         ValueError: there is none, one comes twice, or one is not a single character.
     """
 
+    _KEY = "characters"
+
     def __init__(self, characters: Iterable[str]) -> None:
-        self.characters = tuple(characters)
+        self.characters = self.entries = tuple(characters)
         if not self.characters:
             raise ValueError("a character vocabulary holds at least one character; got none")
         for character in self.characters:
@@ -167,11 +186,6 @@ class CharTokenizer:
             ValueError: the text is empty.
         """
         return cls(sorted(set(text)))
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of distinct characters."""
-        return len(self.characters)
 
     def encode(self, text: str) -> list[int]:
         """Turn text into ids, one for each character.
@@ -195,25 +209,6 @@ class CharTokenizer:
             ValueError: an id lies outside the vocabulary.
         """
         return "".join(_look_up(ids, self.characters))
-
-    def save(self, path: str | Path) -> None:
-        """Write the vocabulary as JSON; a crash while writing leaves an older file whole."""
-        write_text(path, json.dumps({"format": "course_lib.CharTokenizer", "characters": self.characters}))
-
-    @classmethod
-    def load(cls, path: str | Path) -> "CharTokenizer":
-        """Read what `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is damaged or holds something else; the message names it and what was expected.
-        """
-        path = Path(path)
-        characters = _read_json(path, "course_lib.CharTokenizer", "characters")
-        try:
-            return cls(characters)
-        except ValueError as error:
-            raise ValueError(f"{path}: expected a vocabulary saved by CharTokenizer.save, but {error}") from error
 
 
 def _look_up(ids: Iterable[int], vocabulary: tuple[str, ...]) -> list[str]:

@@ -94,11 +94,7 @@ def run(
         tell(f"before training:\n{before}\n")
     config = settings.fit_config(hardware.precisions, seed)
     steps = config.total_steps(len(system.train))
-    if 0 < steps <= settings.warmup_steps:
-        tell(
-            f"warning: the warm-up of {settings.warmup_steps} updates outlives the run of {steps}: the rate never "
-            f"reaches {settings.learning_rate:g}. Mend it with --set warmup_steps={steps // 10}."
-        )
+    _tell_if_warmup_outlives(settings, steps, tell)
     if out is not None:
         system.save(out)
     record = fit(
@@ -119,9 +115,21 @@ def run(
         tell(f"after training:\n{after}\n")
     figures, words = system.report(model)
     if out is not None:
-        result = {"figures": figures, "says": words, "ended": record.run["ended"], "run": description}
-        write_text(out / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+        _write_result(out, figures, words, record)
     return Outcome(record=record, figures=figures, words=words, finished=finished)
+
+
+def _tell_if_warmup_outlives(settings: Settings, steps: int, tell: Callable[[str], None]) -> None:
+    if 0 < steps <= settings.warmup_steps:
+        tell(
+            f"warning: the warm-up of {settings.warmup_steps} updates outlives the run of {steps}: the rate never "
+            f"reaches {settings.learning_rate:g}. Mend it with --set warmup_steps={steps // 10}."
+        )
+
+
+def _write_result(out: Path, figures: dict[str, Any], words: list[str], record: RunRecord) -> None:
+    result = {"figures": figures, "says": words, "ended": record.run["ended"], "run": record.run}
+    write_text(out / RESULT_FILE, json.dumps(result, indent=1) + "\n")
 
 
 def describe(recipe: Recipe, settings: Settings, scale: str, hardware: Hardware, seed: int) -> dict[str, Any]:
