@@ -22,6 +22,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 _POINT = 11  # size of all text; one inch of figure is shown as 100 CSS pixels, so this is about 15 of them
+_NARROWEST = "30rem"  # a figure shrinks with its page to here, where its text is about 11 CSS pixels; then it scrolls
 _DPI = 200  # twice what is shown, for screens with two device pixels to one CSS pixel
 
 Scale = Literal["linear", "log"]
@@ -154,15 +155,18 @@ def to_html(figure: "Figure", alt: str) -> str:
         alt: Its alternative text; escaped here.
 
     Returns:
-        A `<figure>` element whose image lies on white, so that it is readable on a dark page.
+        A `<figure>` element whose image lies on white, so that it is readable on a dark page. On a narrow page the
+        image scrolls sideways instead of shrinking until its text is unreadable.
     """
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    width = f"{100 * figure.get_figwidth():.0f}"
     return (
-        '<figure class="course-figure" style="margin:1em 0">'
-        f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" width="{100 * figure.get_figwidth():.0f}" '
-        'style="max-width:100%;height:auto;background:white;padding:8px;border-radius:6px;box-sizing:border-box">'
+        '<figure class="course-figure" style="margin:.3em 0;padding:0;overflow-x:auto">'
+        f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" width="{width}" '
+        f'style="display:block;max-width:100%;min-width:min({width}px,{_NARROWEST});height:auto;'
+        'background:white;padding:4px;border-radius:6px;box-sizing:border-box">'
         "</figure>"
     )

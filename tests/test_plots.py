@@ -43,6 +43,23 @@ def test_the_page_has_the_words_escaped_and_twice_the_pixels(drawn):
     assert "http" not in page
 
 
+@pytest.mark.parametrize(("width", "least"), [(6.8, "min(680px,30rem)"), (4, "min(400px,30rem)")])
+def test_on_a_narrow_page_a_figure_scrolls_before_its_text_is_too_small(width, least):
+    page = plots.to_html(plots.axes("x (m)", "y (m)", width=width)[0], "Nothing yet.")
+    figure, image = (re.search(rf'<{tag} [^>]*style="([^"]*)"', page)[1].split(";") for tag in ("figure", "img"))
+    assert "overflow-x:auto" in figure
+    assert {f"min-width:{least}", "max-width:100%"} <= set(image)
+
+
+def test_no_blank_space_stays_above_and_below_a_figure_that_shrinks():
+    page = plots.to_html(plots.axes("x (m)", "y (m)")[0], "Nothing yet.")
+    figure, image = (re.search(rf"<{tag} [^>]*>", page)[0] for tag in ("figure", "img"))
+    assert "height:auto" in image
+    assert " height=" not in image
+    assert "padding:0" in figure  # a theme gives figures a padding of its own
+    assert float(re.search(r"margin:([\d.]+)em 0", figure)[1]) < 0.5
+
+
 def test_the_same_figure_gives_the_same_bytes(drawn):
     assert plots.to_html(drawn[0], "loss") == plots.to_html(drawn[0], "loss")
 

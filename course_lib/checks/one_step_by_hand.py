@@ -14,7 +14,7 @@ _NOTHING = "nothing came back from your function; is there a return?"
 
 
 def updated_weights(answer: Callable[[list[float], list[float], float], list[float]]) -> Verdict:
-    """Check `updated_weights(weights, gradients, rate)`: one step of gradient descent on lists of any length.
+    """Check `updated_weights(weights, slopes, rate)`: one step of gradient descent on lists of any length.
 
     Args:
         answer: The learner's function.

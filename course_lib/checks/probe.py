@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from course_lib.checks.answers import Hint, expect
 from course_lib.data import IGNORE_INDEX, Batch, ReviewBatches, pad
 from course_lib.losses import cross_entropy
+from course_lib.optim import clip_grad_norm
 
 NOTHING = "nothing came back from your function; is there a return?"
 """The hint for a function that returns None."""
+
+START, STOP = 3, 7
+"""The updates of a loop: from the last, incomplete pair of epoch 1 to the first pair of epoch 3."""
 
 _TEXTS = [[1, 2], [3, 4, 5, 6], [2, 2], [5, 1, 3], [4, 6], [6, 1, 1, 2, 5], [3, 3], [1, 5], [2, 6, 4], [6, 6]]
 _LABELS = [0, 1, 0, 1, 1, 0, 1, 0, 1, 1]
@@ -91,3 +95,34 @@ def next_words() -> list[Batch]:
         targets = ids[:, 1:].where(mask[:, 1:], IGNORE_INDEX)  # (B, T)
         batches.append(Batch(ids[:, :-1], mask[:, :-1], targets))
     return batches
+
+
+def rate_at(step: int) -> float:
+    """The learning rate of the update that follows `step` updates; another one at each step."""
+    return 0.2 + 0.1 * step
+
+
+def walk(
+    places: list[tuple[int, int]], late: int = 0, size: int = 2, clip: float = 1.0, fixed: bool = False
+) -> list[float]:
+    """The losses of a loop that takes its groups at these places, from update START on.
+
+    Args:
+        places: Epoch and first micro-batch of each update's group.
+        late: Steps by which its rates lag.
+        size: Micro-batches in a group.
+        clip: Largest gradient norm let through.
+        fixed: Whether all updates use the rate of the first.
+    """
+    model, source, losses = Probe(), review_source(shuffle=True), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    for i, (epoch, start) in enumerate(places):
+        group = list(source.epoch(epoch))[start : start + size]
+        optimizer.zero_grad()
+        loss = torch.stack(summed_losses(model, group)).sum() / sum(map(len, group))
+        loss.backward()
+        clip_grad_norm(list(model.parameters()), clip)
+        optimizer.param_groups[0]["lr"] = rate_at(START if fixed else START + i - late)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses

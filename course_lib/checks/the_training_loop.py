@@ -13,16 +13,19 @@ from torch import Tensor, nn
 from course_lib.checks.answers import Verdict, expect, judge
 from course_lib.checks.probe import (
     NOTHING,
+    START,
+    STOP,
     Probe,
     close,
     gradient_of,
     next_words,
     number,
+    rate_at,
     review_source,
     summed_losses,
+    walk,
 )
 from course_lib.data import IGNORE_INDEX, Batch, BatchSource
-from course_lib.optim import clip_grad_norm
 
 
 def updates(answer: Callable[[int, int, int, int, bool], int]) -> Verdict:
@@ -238,54 +241,28 @@ def _backward_group(answer: Callable[..., Tensor]) -> str:
 # --- leaving and coming back ---
 
 
-_STEP, _STOP = 3, 7  # from the last, incomplete group of epoch 1 to the first group of epoch 3
 _PLACES = [(1, 2), (2, 0), (2, 2), (3, 0)]  # epoch and first micro-batch of these four updates
-
-
-def _rate(step: int) -> float:
-    return 0.2 + 0.1 * step
-
-
-def _walk(
-    places: list[tuple[int, int]], late: int = 0, size: int = 2, clip: float = 1.0, fixed: bool = False
-) -> list[float]:
-    """The losses of a loop that takes these groups, asks for its rates `late` steps late or never asks again."""
-    model, source, losses = Probe(), review_source(shuffle=True), []
-    for i, (epoch, start) in enumerate(places):
-        group = list(source.epoch(epoch))[start : start + size]
-        model.zero_grad()
-        loss = torch.stack(summed_losses(model, group)).sum() / sum(map(len, group))
-        loss.backward()
-        clip_grad_norm(list(model.parameters()), clip)
-        with torch.no_grad():
-            for p in model.parameters():
-                p -= _rate(_STEP if fixed else _STEP + i - late) * p.grad
-        losses.append(float(loss.detach()))
-    return losses
 
 
 def _walks() -> dict[str, list[float]]:
     """What the likely mistakes give, by their hints."""
     return {
-        "you began at the first review of the run, wherever `step` was": _walk([(0, 0), (0, 2), (1, 0), (1, 2)]),
+        "you began at the first review of the run, wherever `step` was": walk([(0, 0), (0, 2), (1, 0), (1, 2)]),
         "an epoch was taken from its beginning, although `position` said where to start: batches.epoch(epoch, start)": (
-            _walk([(1, 0), (1, 2), (2, 0), (2, 2)])
+            walk([(1, 0), (1, 2), (2, 0), (2, 2)])
         ),
-        "each epoch came in the order of epoch 0; ask for the epoch that `position` gives": _walk(
+        "each epoch came in the order of epoch 0; ask for the epoch that `position` gives": walk(
             [(0, 2), (0, 0), (0, 2), (0, 0)]
         ),
-        "an incomplete group at the end of an epoch makes a step too; you left it out": _walk(
-            [(2, 0), (3, 0), (4, 0), (5, 0)]
-        ),
-        "each micro-batch made a step of its own; two of them share one": _walk(
+        "each micro-batch made a step of its own; two of them share one": walk(
             [(1, 2), (2, 0), (2, 1), (2, 2)], size=1
         ),
-        "the rate is one step late; the update that follows `step` finished ones uses rate(step)": _walk(
+        "the rate is one step late; the update that follows `step` finished ones uses rate(step)": walk(
             _PLACES, late=1
         ),
-        "the rate is one step ahead: count the update after it is made": _walk(_PLACES, late=-1),
-        "the rate stayed as it was at the first update; ask for it before each one": _walk(_PLACES, fixed=True),
-        "the gradient was not clipped to norm 1": _walk(_PLACES, clip=math.inf),
+        "the rate is one step ahead: count the update after it is made": walk(_PLACES, late=-1),
+        "the rate stayed as it was at the first update; ask for it before each one": walk(_PLACES, fixed=True),
+        "the gradient was not clipped to norm 1": walk(_PLACES, clip=math.inf),
     }
 
 
@@ -296,13 +273,13 @@ def _grown(answer: Callable[..., list[float]]) -> str:
         nonlocal asked
         asked += 1
         expect(asked < 50, "four updates were asked for, and your loop has begun the fiftieth: where does `step` grow?")
-        return _rate(step)
+        return rate_at(step)
 
-    optimizer = torch.optim.SGD(model.parameters(), lr=_rate(0))
-    got = answer(model.eval(), review_source(shuffle=True), optimizer, rate, _STEP, _STOP)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate_at(0))
+    got = answer(model.eval(), review_source(shuffle=True), optimizer, rate, START, STOP)
     expect(got is not None, NOTHING)
     expect(isinstance(got, list | tuple), f"expected a list with the loss of each update, got {type(got).__name__}")
-    losses, right = [number(loss) for loss in got], _walk(_PLACES)
+    losses, right = [number(loss) for loss in got], walk(_PLACES)
     expect(model.calls, "your function never called the model")
     expect(
         all(training for training, _, _ in model.calls),
@@ -313,10 +290,10 @@ def _grown(answer: Callable[..., list[float]]) -> str:
     for i, (mine, true) in enumerate(zip(losses, right, strict=False)):
         expect(
             math.isclose(mine, true, rel_tol=1e-5),
-            f"from step {_STEP} to {_STOP}, update number {_STEP + i} has a loss of {true:.4g}; you gave {mine:.4g}",
+            f"from step {START} to {STOP}, update number {START + i} has a loss of {true:.4g}; you gave {mine:.4g}",
         )
     expect(
-        len(losses) <= len(right), f"{len(losses)} updates, from {_STEP} to {_STOP} there are {len(right)}: it ran past"
+        len(losses) <= len(right), f"{len(losses)} updates, from {START} to {STOP} there are {len(right)}: it ran past"
     )
     expect(
         len(losses) == len(right),

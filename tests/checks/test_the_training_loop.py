@@ -200,7 +200,6 @@ def growing(
     train=True,
     place=None,
     epoch_of=None,
-    full=False,
     size=2,
     late=0,
     clip=1.0,
@@ -217,8 +216,6 @@ def growing(
         epoch, done = divmod(step if place is None else place(step, first, len(losses)), per_epoch)
         start = done * size if place is None else 0
         for group in batched(batches.epoch(epoch if epoch_of is None else epoch_of, start), size):
-            if full and len(group) < size:
-                continue
             for settings in optimizer.param_groups:
                 settings["lr"] = rate((first if fixed else step) - late)
             optimizer.zero_grad()
@@ -235,11 +232,6 @@ def growing(
 def batched(iterable, size):
     items = list(iterable)
     return [items[i : i + size] for i in range(0, len(items), size)]
-
-
-def growing_full_groups(model, batches, optimizer, rate, step, stop):
-    """Steps over an incomplete group without counting it."""
-    return growing(model, batches, optimizer, rate, step, stop, full=True)
 
 
 def growing_single_batches(model, batches, optimizer, rate, step, stop):
@@ -265,7 +257,6 @@ GROWN = {
     "wherever `step` was": growing_otherwise(place=lambda step, first, made: made),
     "where to start": growing_otherwise(place=lambda step, first, made: step),
     "in the order of epoch 0": growing_otherwise(epoch_of=0),
-    "you left it out": growing_full_groups,
     "a step of its own": growing_single_batches,
     "one step late": growing_otherwise(late=1),
     "one step ahead": growing_otherwise(late=-1),
