@@ -20,7 +20,7 @@ def test_a_starter_is_open():
 
     def described(x):
         """Double x."""
-        ...
+        ...  # noqa: PIE790 - this is how a starter looks
 
     def annotated(x: int) -> int: ...
 
