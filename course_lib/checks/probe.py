@@ -4,7 +4,7 @@ Shape legend: B sequences in a batch, T positions, C channels, V classes or word
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -126,3 +126,65 @@ def walk(
         optimizer.step()
         losses.append(float(loss.detach()))
     return losses
+
+
+_PLACES = [(1, 2), (2, 0), (2, 2), (3, 0)]  # epoch and first micro-batch of these four updates
+
+
+def _walks() -> dict[str, list[float]]:
+    """What the likely mistakes give, by their hints."""
+    return {
+        "you began at the first review of the run, wherever `step` was": walk([(0, 0), (0, 2), (1, 0), (1, 2)]),
+        "an epoch was taken from its beginning, although `position` said where to start: batches.epoch(epoch, start)": (
+            walk([(1, 0), (1, 2), (2, 0), (2, 2)])
+        ),
+        "each epoch came in the order of epoch 0; ask for the epoch that `position` gives": walk(
+            [(0, 2), (0, 0), (0, 2), (0, 0)]
+        ),
+        "each micro-batch made a step of its own; two of them share one": walk(
+            [(1, 2), (2, 0), (2, 1), (2, 2)], size=1
+        ),
+        "the rate is one step late; the update that follows `step` finished ones uses rate(step)": walk(
+            _PLACES, late=1
+        ),
+        "the rate is one step ahead: count the update after it is made": walk(_PLACES, late=-1),
+        "the rate stayed as it was at the first update; ask for it before each one": walk(_PLACES, fixed=True),
+        "the gradient was not clipped to norm 1": walk(_PLACES, clip=math.inf),
+    }
+
+
+def try_loop(answer: Callable[..., list[float]]) -> str:
+    """Run a learner's loop from START to STOP and compare its losses with those of the likely mistakes."""
+    model, asked = Probe(), 0
+
+    def rate(step: int) -> float:
+        nonlocal asked
+        asked += 1
+        expect(asked < 50, "four updates were asked for, and your loop has begun the fiftieth: where does `step` grow?")
+        return rate_at(step)
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate_at(0))
+    got = answer(model.eval(), review_source(shuffle=True), optimizer, rate, START, STOP)
+    expect(got is not None, NOTHING)
+    expect(isinstance(got, list | tuple), f"expected a list with the loss of each update, got {type(got).__name__}")
+    losses, right = [number(loss) for loss in got], walk(_PLACES)
+    expect(model.calls, "your function never called the model")
+    expect(
+        all(training for training, _, _ in model.calls),
+        "the model came in eval mode and was trained in it, without dropout; who switches the mode?",
+    )
+    for hint, wrong in _walks().items():
+        expect(not close(losses[: len(wrong)], wrong), hint)
+    for i, (mine, true) in enumerate(zip(losses, right, strict=False)):
+        expect(
+            math.isclose(mine, true, rel_tol=1e-5),
+            f"from step {START} to {STOP}, update number {START + i} has a loss of {true:.4g}; you gave {mine:.4g}",
+        )
+    expect(
+        len(losses) <= len(right), f"{len(losses)} updates, from {START} to {STOP} there are {len(right)}: it ran past"
+    )
+    expect(
+        len(losses) == len(right),
+        f"your loop ended after {len(losses)} of {len(right)} updates: an epoch may be over before the run is",
+    )
+    return "it begins and ends anywhere in a run, and each update is the one that a run without a stop would make"

@@ -325,17 +325,9 @@ def test_no_two_mistakes_share_a_hint(name):
 
 
 def quiz() -> list[dict]:
-    text = (Path(__file__).parents[2] / "notebooks" / "quiz" / "06_the_training_loop.json").read_text(encoding="utf-8")
-    assert text.isascii(), "jupyterquiz opens the file in the system's encoding"
-    return json.loads(text)
-
-
-@pytest.mark.parametrize("question", quiz(), ids=lambda question: question["question"][:40])
-def test_each_quiz_question_has_one_right_answer_and_teaches_with_every_answer(question):
-    assert sum(answer.get("correct", False) for answer in question["answers"]) == 1
-    feedback = [answer["feedback"] for answer in question["answers"]]
-    assert len(set(feedback)) == len(feedback)
-    assert all(len(text) > 30 for text in feedback)
+    return json.loads(
+        (Path(__file__).parents[2] / "notebooks" / "quiz" / "06_the_training_loop.json").read_text(encoding="utf-8")
+    )
 
 
 def test_the_quiz_numbers_are_right():
