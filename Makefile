@@ -46,7 +46,7 @@ lab: $(STAMP)
 
 bench: $(STAMP)
 	@for file in benchmarks/[a-z]*.py; do \
-	  test -e "$$file" || { echo "There are no measurements in benchmarks/ yet."; break; }; \
+	  test "$$file" != benchmarks/side_by_side.py || continue; \
 	  echo "== $$file"; $(BIN)/python "$$file" || exit 1; \
 	done
 
