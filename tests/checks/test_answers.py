@@ -4,11 +4,6 @@ from course_lib.checks.answers import CheckFailed, Hint, expect, is_unanswered, 
 from course_lib.claims import STRICT_VARIABLE
 
 
-@pytest.fixture(autouse=True)
-def a_persons_session(monkeypatch):
-    monkeypatch.setenv(STRICT_VARIABLE, "0")
-
-
 def doubles(answer):
     expect(answer(2) is not None, "nothing came back; is there a return?")
     expect(answer(2) == 4, f"2 doubled is 4, you gave {answer(2)}")

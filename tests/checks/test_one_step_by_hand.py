@@ -5,13 +5,6 @@ import pytest
 import torch
 
 from course_lib.checks import one_step_by_hand as checks
-from course_lib.claims import STRICT_VARIABLE
-
-
-@pytest.fixture(autouse=True)
-def a_persons_session(monkeypatch):
-    monkeypatch.setenv(STRICT_VARIABLE, "0")
-
 
 # --- the answers: the starter, the solution, and what people write instead ---
 
@@ -174,34 +167,6 @@ EXERCISES = {
     "hidden_gradient": (hidden_starter, [hidden_solution], HIDDENS),
     "first_wrong": (..., ["dz", " dz "], NAMES),
 }
-RIGHT = [(name, answer) for name, (_, answers, _) in EXERCISES.items() for answer in answers]
-WRONG = [(name, words, answer) for name, (_, _, answers) in EXERCISES.items() for words, answer in answers.items()]
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_the_starter_is_open(name):
-    assert getattr(checks, name)(EXERCISES[name][0]).state == "open"
-
-
-@pytest.mark.parametrize(("name", "answer"), RIGHT)
-def test_the_solution_passes_and_says_what_it_shows(name, answer):
-    verdict = getattr(checks, name)(answer)
-    assert verdict.state == "right", verdict.text
-    assert len(verdict.text) > 30
-
-
-@pytest.mark.parametrize(("name", "words", "answer"), WRONG)
-def test_each_wrong_answer_meets_its_own_hint(name, words, answer):
-    verdict = getattr(checks, name)(answer)
-    assert verdict.state == "wrong"
-    assert ("you gave" if words == "side by side" else words) in verdict.text
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_no_two_mistakes_share_a_hint(name):
-    answers = EXERCISES[name][2]
-    hints = {getattr(checks, name)(answer).text for answer in answers.values()}
-    assert len(hints) == len(answers) >= 3
 
 
 def test_a_tensor_is_as_good_as_a_list():

@@ -8,13 +8,6 @@ import pytest
 import torch
 
 from course_lib.checks import what_is_training as checks
-from course_lib.claims import STRICT_VARIABLE
-
-
-@pytest.fixture(autouse=True)
-def a_persons_session(monkeypatch):
-    monkeypatch.setenv(STRICT_VARIABLE, "0")
-
 
 # --- the answers: the starter, the solution, and what people write instead ---
 
@@ -134,44 +127,16 @@ EXERCISES = {
     "frequency_loss": (frequency_starter, [frequency_solution, frequency_by_walking], FREQUENCIES),
     "verdicts": (dict.fromkeys("ABCD", ...), [RUNS, {run: f" {v.title()} " for run, v in RUNS.items()}], VERDICTS),
 }
-RIGHT = [(name, answer) for name, (_, answers, _) in EXERCISES.items() for answer in answers]
-WRONG = [(name, words, answer) for name, (_, _, answers) in EXERCISES.items() for words, answer in answers.items()]
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_the_starter_is_open(name):
-    assert getattr(checks, name)(EXERCISES[name][0]).state == "open"
 
 
 def test_a_verdict_left_open_leaves_the_exercise_open():
     assert checks.verdicts(RUNS | {"C": ...}).state == "open"
 
 
-@pytest.mark.parametrize(("name", "answer"), RIGHT)
-def test_the_solution_passes_and_says_what_it_shows(name, answer):
-    verdict = getattr(checks, name)(answer)
-    assert verdict.state == "right", verdict.text
-    assert len(verdict.text) > 30
-
-
 @pytest.mark.parametrize("as_number", [np.float64, torch.tensor, lambda x: np.array([x])])
 def test_a_number_of_another_library_is_as_good(as_number):
     assert checks.average_loss(lambda ps: as_number(average_solution(ps))).state == "right"
     assert checks.alphabet_size(lambda loss: as_number(float(alphabet_solution(loss)))).state == "right"
-
-
-@pytest.mark.parametrize(("name", "words", "answer"), WRONG)
-def test_each_wrong_answer_meets_its_own_hint(name, words, answer):
-    verdict = getattr(checks, name)(answer)
-    assert verdict.state == "wrong"
-    assert words in verdict.text
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_no_two_mistakes_share_a_hint(name):
-    answers = EXERCISES[name][2]
-    hints = {getattr(checks, name)(answer).text for answer in answers.values()}
-    assert len(hints) == len(answers) >= 3
 
 
 def quiz() -> list[dict]:
