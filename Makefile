@@ -9,11 +9,12 @@ EXTRAS := book,test,lint
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv book test lab bench lint gpu-check clean distclean
+.PHONY: help venv book test test-browser lab bench lint gpu-check clean distclean
 
 help:
 	@echo "make book       build the book into _build/html; every notebook is executed"
 	@echo "make test       unit tests, then every notebook"
+	@echo "make test-browser  the widgets, in the built book and in JupyterLab, by Chromium (Debian: apt install chromium)"
 	@echo "make lab        open JupyterLab in notebooks/"
 	@echo "make bench      run the measurements in benchmarks/"
 	@echo "make lint       ruff, mypy, import-linter, codespell, nbstripout"
@@ -40,6 +41,9 @@ book: $(STAMP)
 
 test: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --nbmake $(PYTEST_ARGS)
+
+test-browser: book
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
 
 lab: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab notebooks/

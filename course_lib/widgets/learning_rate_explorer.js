@@ -1,0 +1,161 @@
+// LearningRateExplorer: real runs at 25 learning rates under one slider, and one more trained now (chapter 09).
+import { band, chart, cross, dot, figure, isNumber, line, oneOf, outside, short, widget, words } from "./shared.js";
+
+// data: the recording (course_lib/recorded/rate_sweep.json). live: the run in the kernel; null where there is no kernel.
+export const defaults = { subject: "characters", rate: 1e-3, data: null, live: null };
+
+export function check({ subject, rate, data }) {
+  if (!data?.subjects) return ["data: expected the recorded runs of course_lib.recorded.rate_sweep, got none."];
+  return [...oneOf("subject", subject, Object.keys(data.subjects)), ...outside("rate", rate, 0, 1e6, { above: true })];
+}
+
+// --- reading the recorded runs ---------------------------------------------------------------------------------------
+
+// The place in the list of the recorded rate that is nearest on a log scale.
+export function nearest(rates, rate) {
+  const distance = (i) => Math.abs(Math.log(rates[i] / rate));
+  return rates.reduce((best, _, i) => (distance(i) < distance(best) ? i : best), 0);
+}
+
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+const held = (runs, i) => runs.held_out[i].filter(isNumber);
+
+// One word for a rate, by rules that the reading states: shares of what the best rate gains over knowing nothing.
+export function verdict(runs, i) {
+  const gain = (j) => (held(runs, j).length === runs.seeds.length ? runs.baseline - mean(held(runs, j)) : -Infinity);
+  const gains = runs.rates.map((_, j) => gain(j));
+  const best = gains.indexOf(Math.max(...gains));
+  const share = gains[i] / gains[best];
+  const peak = Math.max(...runs.losses[i].flat().filter(isNumber));
+  if (share === -Infinity || share < -0.5) return { word: "explodes", share, best };
+  if (share >= 0.9) return { word: "learns", share, best };
+  if (i < best) return { word: share < 0.5 ? "crawls" : "learns slowly", share, best };
+  return { word: peak > 2 * runs.baseline ? "explodes at first and does not recover" : "oscillates", share, best };
+}
+
+const EXPLAINED = {
+  crawls: "Each step is too short; the budget ends long before the learning does.",
+  "learns slowly": "It goes the right way and is not there yet.",
+  learns: "It gains at least nine tenths of what the best recorded rate gains.",
+  oscillates: "Steps are longer than the valley is wide: the loss jumps about and ends higher than it could.",
+  "explodes at first and does not recover": "The first steps throw the weights far away; from there it learns little or nothing.",
+  explodes: "The loss leaves for good: it ends far above knowing nothing, or is no number any more.",
+};
+
+// Lowest, mean and highest loss over the seeds that still have one, at each logged step.
+function spread(runs, i) {
+  const length = Math.max(...runs.losses[i].map((curve) => curve.length));
+  return Array.from({ length }, (_, k) => {
+    const values = runs.losses[i].map((curve) => curve[k]).filter(isNumber);
+    return values.length ? [(k + 0.5) * runs.log_every, Math.min(...values), mean(values), Math.max(...values)] : null;
+  }).filter(Boolean);
+}
+
+// --- the picture -----------------------------------------------------------------------------------------------------
+
+function lossAxis(runs) {
+  const lowest = Math.min(...runs.held_out.flat().filter(isNumber), ...runs.losses.flat(2).filter(isNumber));
+  return { domain: [lowest * 0.93, runs.baseline * 1.25], label: `loss (nats per ${runs.data === "characters" ? "character" : "review"})` };
+}
+
+function know(runs, x, y, [from, to]) {
+  return line([[x(from), y(runs.baseline)], [x(to), y(runs.baseline)]], "currentColor", { dash: "3 4", width: 1.5, opacity: 0.7 });
+}
+
+const showsLive = (live, subject) => live && live.subject === subject && live.losses?.length > 0;
+
+function curves(state, runs, i) {
+  const rows = spread(runs, i);
+  const axis = lossAxis(runs);
+  const highest = Math.max(...rows.map((row) => row[3]));
+  const lost = runs.held_out[i].filter((value) => value === null).length;
+  const live = showsLive(state.live, state.subject) ? state.live : null;
+  const over = (x, y) => words("knows nothing", [x(runs.steps) - 4, y(runs.baseline) - 5], { anchor: "end" }) +
+    (highest > axis.domain[1] ? words(`↑ up to ${short(highest)}`, [x(0) + 6, y(axis.domain[1]) + 16]) : "") +
+    (live ? words(`◆ trained now, rate ${short(live.rate)}, seed ${live.seed}`, [x(0) + 6, y(axis.domain[0]) - 8], { color: "var(--wit-1)" }) : "");
+  return chart({
+    title: `Training loss at rate ${short(runs.rates[i])}`, over,
+    x: { domain: [0, runs.steps], label: "step (updates)" }, y: axis,
+    alt: `Training loss over ${runs.steps} steps at rate ${short(runs.rates[i])}, ${runs.seeds.length} seeds: from ` +
+      `${short(rows[0][2])} to ${short(rows.at(-1)[2])}${lost ? `; ${lost} diverged` : ""}.`,
+  }, (x, y) => {
+    const at = (column) => rows.map((row) => [x(row[0]), y(row[column])]);
+    const mine = live ? live.losses.map((loss, k) => [x((k + 0.5) * runs.log_every), y(loss)]) : [];
+    return know(runs, x, y, [0, runs.steps]) + band(at(3), at(1), "var(--wit-0)") + line(at(2), "var(--wit-0)", { width: 2.2 }) +
+      line(mine, "var(--wit-1)", { width: 2.2, dash: "7 3" });
+  });
+}
+
+function results(state, runs, i) {
+  const axis = lossAxis(runs);
+  const top = axis.domain[1];
+  const live = showsLive(state.live, state.subject) && isNumber(state.live.held_out) ? state.live : null;
+  const whole = runs.rates.map((_, j) => j).filter((j) => held(runs, j).length === runs.seeds.length);
+  const rates = { domain: [runs.rates[0], runs.rates.at(-1)], log: true, label: "learning rate" };
+  return chart({
+    title: "Held-out loss after the run", x: rates, y: { ...axis, label: axis.label.replace("loss", "held-out loss") },
+    alt: `Held-out loss against learning rate: lowest near ${short(runs.rates[verdict(runs, i).best])}, higher on both sides.`,
+    over: (x, y) => runs.rates.map((rate, j) => [rate, runs.held_out[j].some((value) => value === null)])
+      .filter(([, gone]) => gone).map(([rate]) => cross([x(rate), y(top) + 8], "var(--wit-1)", 3.5)).join(""),
+  }, (x, y) => {
+    const at = (f) => whole.map((j) => [x(runs.rates[j]), y(Math.min(f(held(runs, j)), 10 * top))]);
+    const here = line([[x(runs.rates[i]), y(axis.domain[0])], [x(runs.rates[i]), y(top)]], "currentColor", { width: 1.5 });
+    const seeds = held(runs, i).map((value) => dot([x(runs.rates[i]), y(value)], "var(--wit-0)", { hollow: true })).join("");
+    return know(runs, x, y, rates.domain) + band(at((v) => Math.max(...v)), at((v) => Math.min(...v)), "var(--wit-0)") +
+      line(at(mean), "var(--wit-0)") + here + seeds + (live ? dot([x(live.rate), y(live.held_out)], "var(--wit-1)", { radius: 5 }) : "");
+  });
+}
+
+function outcome(runs, i) {
+  const values = held(runs, i);
+  const lost = runs.seeds.length - values.length;
+  if (!values.length) return `in all ${lost} seeds the loss stopped being a number`;
+  const [lowest, highest] = [Math.min(...values), Math.max(...values)].map((value) => short(value, 4));
+  const range = `held-out loss ${figure("lowest", lowest)}${highest === lowest ? "" : ` to ${figure("highest", highest)}`}`;
+  return lost ? `${range} in ${values.length} of ${runs.seeds.length} seeds, and no number in the other` : `${range} over ${values.length} seeds`;
+}
+
+// What the run in the kernel is doing, in words; nothing before the first one.
+function liveWords({ live }) {
+  if (live === null) return "<p>In JupyterLab a button here trains the same model at this rate, now, in front of you.</p>";
+  if (!live.ended && !isNumber(live.step)) return "";
+  const who = `Rate ${short(live.rate)}, seed ${live.seed}`;
+  const ended = {
+    finished: `finished: held-out loss ${isNumber(live.held_out) ? figure("live", short(live.held_out, 4)) : "no number"}`,
+    diverged: `stopped at step ${live.step}: the loss is no number any more`,
+    canceled: `canceled at step ${live.step}`,
+    failed: `failed: ${live.message}`,
+  }[live.ended] ?? `training, step ${figure("step", String(live.step))} of ${live.steps} <progress value="${live.step}" max="${live.steps}"></progress>`;
+  return `<p>${who}: ${ended}.</p>`;
+}
+
+export function view(state) {
+  const runs = state.data.subjects[state.subject];
+  const i = nearest(runs.rates, state.rate);
+  const { word, best } = verdict(runs, i);
+  return {
+    panels: [curves(state, runs, i), results(state, runs, i)],
+    reading: `<p>Rate ${figure("rate", short(runs.rates[i]))} <b data-value="verdict">${word}</b>: ${outcome(runs, i)}; knowing nothing costs ` +
+      `${short(runs.baseline, 4)}, and the best recorded rate is ${short(runs.rates[best])}. ${EXPLAINED[word]}</p>${liveWords(state)}`,
+  };
+}
+
+// --- controls --------------------------------------------------------------------------------------------------------
+
+const training = (live) => live !== null && isNumber(live.step) && !live.ended;
+
+export function controls({ subject, rate, data, live }) {
+  const subjects = data?.subjects ?? {};
+  const stops = subjects[subject]?.rates ?? [rate];
+  return [
+    { kind: "select", key: "subject", label: "Model", value: subject, options: Object.entries(subjects).map(([key, { title }]) => [key, title]) },
+    { kind: "slider", key: "rate", label: "Learning rate", value: stops[nearest(stops, rate)], stops, wide: true },
+    ...(live === null ? [] : [{ kind: "button", key: "train", label: training(live) ? "Cancel" : "Train now" }]),
+  ];
+}
+
+const commands = {
+  train: ({ model, state }) => model.send({ do: training(state.live) ? "cancel" : "train" }),
+};
+
+export default widget({ defaults, check, controls, view, commands });
