@@ -97,7 +97,7 @@ def train(subject: Subject, rate: float, seed: int, on_step: Callable[[RunState]
     if not (rate > 0 and math.isfinite(rate)):
         raise ValueError(f"rate: expected a number above 0, got {rate!r}")
     with torch.random.fork_rng(devices=[]):  # nothing after this draws from torch's generator: there is no dropout
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # the CPU's alone: fork_rng puts no other one back
         model, batches, held_out = _build(subject, seed)
     optimizer = getattr(optim, subject.optimizer)(model.parameters(), lr=rate)
     config = FitConfig(

@@ -6,6 +6,7 @@ Each is an anywidget class and one `.js` file of the same name; `shared.js` and 
 
 from course_lib.widgets.learning_rate_explorer import LearningRateExplorer
 from course_lib.widgets.loss_explorer import LossExplorer
+from course_lib.widgets.optimizer_playground import OptimizerPlayground
 from course_lib.widgets.schedule_explorer import ScheduleExplorer
 
-__all__ = ["LearningRateExplorer", "LossExplorer", "ScheduleExplorer"]
+__all__ = ["LearningRateExplorer", "LossExplorer", "OptimizerPlayground", "ScheduleExplorer"]

@@ -14,6 +14,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 import anywidget
@@ -21,6 +22,7 @@ import quickjs
 import traitlets
 
 FOLDER = Path(__file__).parent
+_ONE_AT_A_TIME = Lock()  # an engine is not made for two threads
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./shared\.js";\n', re.MULTILINE)
 
 
@@ -69,7 +71,8 @@ def run(name: str, expression: str, **values: Any) -> Any:
         quickjs.JSException: The script threw an error.
     """
     given = "".join(f"const {key} = {json.dumps(value)}; " for key, value in values.items())
-    answer: str = _engine(name).eval(f"(() => {{ {given}return JSON.stringify({expression}); }})()")
+    with _ONE_AT_A_TIME:
+        answer: str = _engine(name).eval(f"(() => {{ {given}return JSON.stringify({expression}); }})()")
     return json.loads(answer)
 
 

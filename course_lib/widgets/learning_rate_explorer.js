@@ -1,11 +1,15 @@
 // LearningRateExplorer: real runs at 25 learning rates under one slider, and one more trained now (chapter 09).
-import { band, chart, cross, dot, figure, isNumber, line, oneOf, outside, short, widget, words } from "./shared.js";
+import { band, chart, cross, dot, escape, figure, isNumber, line, oneOf, outside, short, widget, words } from "./shared.js";
 
 // data: the recording (course_lib/recorded/rate_sweep.json). live: the run in the kernel; null where there is no kernel.
 export const defaults = { subject: "characters", rate: 1e-3, data: null, live: null };
 
 export function check({ subject, rate, data }) {
-  if (!data?.subjects) return ["data: expected the recorded runs of course_lib.recorded.rate_sweep, got none."];
+  const sweeps = Object.values(data?.subjects ?? {});
+  const drawable = (runs) => ["rates", "seeds", "held_out", "losses"].every((key) => runs?.[key]?.length > 0);
+  if (!sweeps.length || !sweeps.every(drawable)) {
+    return ["data: expected the recorded runs of course_lib.recorded.rate_sweep, got none that can be drawn."];
+  }
   return [...oneOf("subject", subject, Object.keys(data.subjects)), ...outside("rate", rate, 0, 1e6, { above: true })];
 }
 
@@ -30,7 +34,8 @@ export function verdict(runs, i) {
   if (share === -Infinity || share < -0.5) return { word: "explodes", share, best };
   if (share >= 0.9) return { word: "learns", share, best };
   if (i < best) return { word: share < 0.5 ? "crawls" : "learns slowly", share, best };
-  return { word: peak > 2 * runs.baseline ? "explodes at first and does not recover" : "oscillates", share, best };
+  if (share >= 0.5 || (share >= 0.1 && peak <= 2 * runs.baseline)) return { word: "oscillates", share, best };
+  return { word: peak > 2 * runs.baseline ? "explodes at first and does not recover" : "learns nothing", share, best };
 }
 
 const EXPLAINED = {
@@ -38,6 +43,7 @@ const EXPLAINED = {
   "learns slowly": "It goes the right way and is not there yet.",
   learns: "It gains at least nine tenths of what the best recorded rate gains.",
   oscillates: "Steps are longer than the valley is wide: the loss jumps about and ends higher than it could.",
+  "learns nothing": "Steps are so long that what one of them learns the next one throws away.",
   "explodes at first and does not recover": "The first steps throw the weights far away; from there it learns little or nothing.",
   explodes: "The loss leaves for good: it ends far above knowing nothing, or is no number any more.",
 };
@@ -70,9 +76,10 @@ function curves(state, runs, i) {
   const highest = Math.max(...rows.map((row) => row[3]));
   const lost = runs.held_out[i].filter((value) => value === null).length;
   const live = showsLive(state.live, state.subject) ? state.live : null;
+  const top = (y, row) => y(axis.domain[1]) + 16 + 16 * row;
   const over = (x, y) => words("knows nothing", [x(runs.steps) - 4, y(runs.baseline) - 5], { anchor: "end" }) +
-    (highest > axis.domain[1] ? words(`↑ up to ${short(highest)}`, [x(0) + 6, y(axis.domain[1]) + 16]) : "") +
-    (live ? words(`◆ trained now, rate ${short(live.rate)}, seed ${live.seed}`, [x(0) + 6, y(axis.domain[0]) - 8], { color: "var(--wit-1)" }) : "");
+    (highest > axis.domain[1] ? words(`↑ up to ${short(highest)}`, [x(0) + 6, top(y, 0)]) : "") +
+    (live ? words(`dashed: now, rate ${short(live.rate)}, seed ${live.seed}`, [x(0) + 6, top(y, 1)], { color: "var(--wit-1)" }) : "");
   return chart({
     title: `Training loss at rate ${short(runs.rates[i])}`, over,
     x: { domain: [0, runs.steps], label: "step (updates)" }, y: axis,
@@ -93,7 +100,7 @@ function results(state, runs, i) {
   const whole = runs.rates.map((_, j) => j).filter((j) => held(runs, j).length === runs.seeds.length);
   const rates = { domain: [runs.rates[0], runs.rates.at(-1)], log: true, label: "learning rate" };
   return chart({
-    title: "Held-out loss after the run", x: rates, y: { ...axis, label: axis.label.replace("loss", "held-out loss") },
+    title: "Held-out loss after the run", x: rates, y: { ...axis, label: "held-out loss (nats)" },
     alt: `Held-out loss against learning rate: lowest near ${short(runs.rates[verdict(runs, i).best])}, higher on both sides.`,
     over: (x, y) => runs.rates.map((rate, j) => [rate, runs.held_out[j].some((value) => value === null)])
       .filter(([, gone]) => gone).map(([rate]) => cross([x(rate), y(top) + 8], "var(--wit-1)", 3.5)).join(""),
@@ -112,19 +119,19 @@ function outcome(runs, i) {
   if (!values.length) return `in all ${lost} seeds the loss stopped being a number`;
   const [lowest, highest] = [Math.min(...values), Math.max(...values)].map((value) => short(value, 4));
   const range = `held-out loss ${figure("lowest", lowest)}${highest === lowest ? "" : ` to ${figure("highest", highest)}`}`;
-  return lost ? `${range} in ${values.length} of ${runs.seeds.length} seeds, and no number in the other` : `${range} over ${values.length} seeds`;
+  return lost ? `${range} in ${values.length} of ${runs.seeds.length} seeds, and no number in the other${lost > 1 ? "s" : ""}` : `${range} over ${values.length} seeds`;
 }
 
 // What the run in the kernel is doing, in words; nothing before the first one.
 function liveWords({ live }) {
   if (live === null) return "<p>In JupyterLab a button here trains the same model at this rate, now, in front of you.</p>";
   if (!live.ended && !isNumber(live.step)) return "";
+  if (live.ended === "failed") return `<p>The run failed: ${escape(live.message)}</p>`;
   const who = `Rate ${short(live.rate)}, seed ${live.seed}`;
   const ended = {
     finished: `finished: held-out loss ${isNumber(live.held_out) ? figure("live", short(live.held_out, 4)) : "no number"}`,
-    diverged: `stopped at step ${live.step}: the loss is no number any more`,
-    canceled: `canceled at step ${live.step}`,
-    failed: `failed: ${live.message}`,
+    diverged: `stopped after step ${live.step}: the loss is no number any more`,
+    canceled: `canceled after step ${live.step}`,
   }[live.ended] ?? `training, step ${figure("step", String(live.step))} of ${live.steps} <progress value="${live.step}" max="${live.steps}"></progress>`;
   return `<p>${who}: ${ended}.</p>`;
 }
@@ -148,7 +155,7 @@ export function controls({ subject, rate, data, live }) {
   const subjects = data?.subjects ?? {};
   const stops = subjects[subject]?.rates ?? [rate];
   return [
-    { kind: "select", key: "subject", label: "Model", value: subject, options: Object.entries(subjects).map(([key, { title }]) => [key, title]) },
+    { kind: "select", key: "subject", label: "Model", value: subject, wide: true, options: Object.entries(subjects).map(([key, { title }]) => [key, title]) },
     { kind: "slider", key: "rate", label: "Learning rate", value: stops[nearest(stops, rate)], stops, wide: true },
     ...(live === null ? [] : [{ kind: "button", key: "train", label: training(live) ? "Cancel" : "Train now" }]),
   ];

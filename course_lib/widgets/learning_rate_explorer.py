@@ -1,6 +1,5 @@
 """`LearningRateExplorer`: real runs at 25 learning rates under one slider, and one more trained now (chapter 09)."""
 
-import math
 from threading import Event, Thread
 from typing import Any
 
@@ -9,7 +8,7 @@ import traitlets
 from course_lib import recorded
 from course_lib.recorded.rate_sweep import SEEDS, SUBJECTS, train
 from course_lib.training import RunState, StopTraining
-from course_lib.widgets.base import CourseWidget
+from course_lib.widgets.base import CourseWidget, run
 
 
 class LearningRateExplorer(CourseWidget):
@@ -45,16 +44,17 @@ class LearningRateExplorer(CourseWidget):
         """Train the chosen model at the chosen rate, in a thread, so that the notebook stays usable.
 
         Raises:
-            ValueError: The rate or the subject is not one that can be trained.
+            ValueError: The state is one that the widget refuses, or its subject is not one that can be trained.
         """
         if self._thread is not None and self._thread.is_alive():
             return
+        problems = run(self._name, "check(state)", state=super().current_state())
+        if problems:
+            raise ValueError(" ".join(problems))
         if self.subject not in SUBJECTS:
             raise ValueError(f"subject: expected one of {', '.join(SUBJECTS)}; got {self.subject!r}")
-        if not self.rate > 0:
-            raise ValueError(f"rate: expected a number above 0; got {self.rate}")
         rates = self.data["subjects"][self.subject]["rates"]
-        rate = min(rates, key=lambda recorded_rate: abs(math.log(recorded_rate / self.rate)))
+        rate = rates[run(self._name, "nearest(rates, rate)", rates=rates, rate=self.rate)]
         self._seed += 1
         self._cancel.clear()
         self.live = {
@@ -88,22 +88,26 @@ class LearningRateExplorer(CourseWidget):
 
     def _run(self) -> None:
         subject = SUBJECTS[self.live["subject"]]
+        step, canceled = 0, False
 
         def on_step(state: RunState) -> None:
-            if self._cancel.is_set():
+            nonlocal step, canceled
+            step, canceled = state.step, self._cancel.is_set()
+            if canceled:
                 raise StopTraining
-            if state.step % subject.log_every == 0:
-                self.live = {**self.live, "step": state.step, "losses": list(state.record["train_loss"])}
+            if step % subject.log_every == 0:
+                self.live = {**self.live, "step": step, "losses": list(state.record["train_loss"])}
 
+        end: dict[str, Any] = {"ended": "failed", "message": "it was interrupted"}  # for what nobody expects
         try:
-            run = train(subject, self.live["rate"], self.live["seed"], on_step)
+            left = train(subject, self.live["rate"], self.live["seed"], on_step)
+            ended = "canceled" if canceled else "diverged" if left.held_out is None else "finished"
+            end = {"step": step, "losses": left.losses, "held_out": left.held_out, "ended": ended}
         except (MemoryError, OSError, RuntimeError, ValueError) as error:
             # A thread has nobody above it to catch this; the widget is where a person sees it.
-            self.live = {**self.live, "ended": "failed", "message": f"{type(error).__name__}: {error}"}
-            return
-        completed = "diverged" if run.held_out is None else "finished"
-        ended = "canceled" if self._cancel.is_set() else completed
-        self.live = {**self.live, "losses": run.losses, "held_out": run.held_out, "ended": ended}
+            end["message"] = f"{type(error).__name__}: {error}"
+        finally:
+            self.live = {**self.live, **end}
 
 
 def _for_slider(recording: dict[str, Any]) -> dict[str, Any]:

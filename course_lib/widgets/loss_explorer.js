@@ -1,5 +1,5 @@
 // LossExplorer: logits on sliders, and what cross-entropy makes of them (chapter 07).
-import { chart, escape, figure, isNumber, oneOf, outside, short, widget, words } from "./shared.js";
+import { chart, escape, figure, isNumber, oneOf, outside, quoted, short, widget, words } from "./shared.js";
 
 export const defaults = {
   labels: ["World", "there", "apple", "zebra"],
@@ -9,15 +9,18 @@ export const defaults = {
   smoothing: 0,
 };
 
+const [MOST, COLDEST] = [1e6, 1e-3]; // beyond them a logit divided by the temperature says nothing that fits a bar
+
 export function check({ labels, logits, target, temperature, smoothing }) {
   if (!Array.isArray(labels) || labels.length < 2 || labels.length > 8 || new Set(labels).size < labels.length) {
-    return [`labels: expected 2 to 8 different names, got ${JSON.stringify(labels)}.`];
+    return [`labels: expected 2 to 8 different names, got ${quoted(labels)}.`];
   }
-  const fits = Array.isArray(logits) && logits.length === labels.length && logits.every(isNumber);
+  const usable = (logit) => isNumber(logit) && Math.abs(logit) <= MOST;
+  const fits = Array.isArray(logits) && logits.length === labels.length && logits.every(usable);
   return [
-    ...(fits ? [] : [`logits: expected ${labels.length} numbers, one for each label, got ${JSON.stringify(logits)}.`]),
+    ...(fits ? [] : [`logits: expected ${labels.length} numbers from ${short(-MOST)} to ${short(MOST)}, one for each label, got ${quoted(logits)}.`]),
     ...oneOf("target", target, labels),
-    ...outside("temperature", temperature, 0, 100, { above: true }),
+    ...outside("temperature", temperature, COLDEST, 100),
     ...outside("smoothing", smoothing, 0, 1),
   ];
 }
@@ -57,7 +60,7 @@ function bars({ title, label, domain, labels, values, marks, target, alt, color 
     return `<rect x="${from}" y="${toY(i) - 10}" width="${Math.max(to - from, 0.5)}" height="20" fill="${color(i)}" fill-opacity="0.75"/>${mark}`;
   }).join("");
   const over = (toX, toY) => labels.map((name, i) =>
-    words(name.length > 7 ? `${name.slice(0, 6)}…` : name, [53, toY(i) + 4], { anchor: "end" }) +
+    words([...name].length > 7 ? `${[...name].slice(0, 6).join("")}…` : name, [53, toY(i) + 4], { anchor: "end" }) +
     words(short(values[i]), ...beside(toX, values[i], domain[1], toY(i) + 4))).join("");
   return chart({ title, alt, height, x: { domain, label }, y, over }, inside);
 }

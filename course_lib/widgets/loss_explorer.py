@@ -10,9 +10,9 @@ class LossExplorer(CourseWidget):
 
     State:
         labels: 2 to 8 different names.
-        logits: A number for each label.
+        logits: A number for each label, -1,000,000 to 1,000,000.
         target: The label that is correct.
-        temperature: Divides the logits before the softmax; above 0, up to 100.
+        temperature: Divides the logits before the softmax; 0.001 to 100.
         smoothing: Share of the target that is spread evenly over all labels, 0 to 1.
     """
 

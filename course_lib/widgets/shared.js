@@ -17,17 +17,23 @@ export function escape(text) {
   return String(text).replace(/[&<>"]/g, (character) => names[character]);
 }
 
-// Three digits, or as many as asked for, without a row of zeros: 0.00123, 12.3, 1.2e-5, 4.27e+3.
+// Three digits, or as many as asked for, without zeros at the end: 0.00123, 12.3, 4270, 1.2e−5, 4.27e5.
 export function short(number, digits = 3) {
   if (!Number.isFinite(number)) return Number.isNaN(number) ? "not a number" : number > 0 ? "infinite" : "minus infinite";
   if (number === 0) return "0";
   const size = Math.abs(number);
   const text = size < 1e-3 || size >= 1e5 ? number.toExponential(digits - 1) : String(Number(number.toPrecision(digits)));
-  return text.replace("-", "−").replace(/\.0+e/, "e").replace("e+", "e").replace("e-", "e−");
+  return text.replace("-", "−").replace(/(\.\d*?)0+e/, "$1e").replace(".e", "e").replace("e+", "e").replace("e-", "e−");
 }
 
 export const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 export const isWhole = (value) => Number.isInteger(value);
+
+// A value as a message quotes it: what JSON would call null keeps its name.
+export function quoted(value) {
+  if (Array.isArray(value)) return `[${value.map(quoted).join(", ")}]`;
+  return typeof value === "number" ? String(value) : JSON.stringify(value);
+}
 
 // A sentence for each value that is no number between `least` and `most`; nothing when all is well.
 export function outside(name, value, least, most, { whole = false, above = false } = {}) {
@@ -35,11 +41,11 @@ export function outside(name, value, least, most, { whole = false, above = false
   if (low && value <= most && (!whole || isWhole(value))) return [];
   const kind = whole ? "a whole number" : "a number";
   const range = above ? `above ${short(least)} and up to ${short(most)}` : `from ${short(least)} to ${short(most, 6)}`;
-  return [`${name}: expected ${kind} ${range}, got ${typeof value === "number" ? value : JSON.stringify(value)}.`];
+  return [`${name}: expected ${kind} ${range}, got ${quoted(value)}.`];
 }
 
 export function oneOf(name, value, allowed) {
-  return allowed.includes(value) ? [] : [`${name}: expected one of ${allowed.join(", ")}, got ${JSON.stringify(value)}.`];
+  return allowed.includes(value) ? [] : [`${name}: expected one of ${allowed.join(", ")}, got ${quoted(value)}.`];
 }
 
 // --- charts ----------------------------------------------------------------------------------------------------------
@@ -71,7 +77,7 @@ export function ticks({ domain: [from, to], log = false }, wanted = 5) {
 const place = (number) => Math.round(number * 10) / 10;
 
 // An SVG with two axes: {domain, log, label, ticks, format, room: least characters kept for labels}. `draw(x, y)` gets the two scales and returns SVG text that is cut off at the frame.
-export function chart({ title, x, y, alt, height = 270, width = 340, over = () => "" }, draw) {
+export function chart({ title, x, y, alt, height = 250, width = 310, over = () => "" }, draw) {
   const name = (axis) => axis.format ?? short;
   const longest = Math.max(3, y.room ?? 0, ...(y.ticks ?? ticks(y)).map((value) => name(y)(value).length));
   const [left, right] = [MARGIN.left + CHARACTER * longest, width - MARGIN.right];
@@ -84,7 +90,7 @@ export function chart({ title, x, y, alt, height = 270, width = 340, over = () =
   const yTicks = (y.ticks ?? ticks(y)).map(
     (value) => `<line x1="${left}" x2="${right}" y1="${place(toY(value))}" y2="${place(toY(value))}" class="wit-grid"/>` +
       `<text x="${left - 6}" y="${place(toY(value)) + 4}" text-anchor="end">${escape(name(y)(value))}</text>`);
-  const clip = `wit-${title.replace(/\W+/g, "-")}-${width}-${height}`; // the same rectangle wherever it is defined twice
+  const clip = `wit-${[left, top, right, bottom].join("-")}`; // the same rectangle wherever a page defines it twice
   return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escape(alt)}" data-left="${left}" ` +
     `data-right="${right}" data-top="${top}" data-bottom="${bottom}">` +
     `<clipPath id="${clip}"><rect x="${left}" y="${top}" width="${right - left}" height="${bottom - top}"/></clipPath>` +
@@ -138,14 +144,16 @@ export function figure(name, text) {
 // --- controls --------------------------------------------------------------------------------------------------------
 
 // kinds: "slider" {min, max, step} or {stops: [values]}, both with `format`; "number"; "select" and "checks" {options:
-// [[value, text, mark]]}; "button". A control that is `off` is shown and cannot be used; a `wide` slider gets more room.
+// [[value, text, mark]]}; "button". A control that is `off` is shown and cannot be used; a `wide` one gets more room.
 function control(spec) {
   const { kind, key, label, off = false } = spec;
   const common = `data-key="${escape(key)}"${off ? " disabled" : ""}`;
+  const box = `wit-control${spec.wide ? " wit-wide" : ""}`;
   if (kind === "button") return `<button type="button" ${common}>${escape(label)}</button>`;
   if (kind === "slider") {
     const { min, max, step } = spec.stops ? { min: 0, max: spec.stops.length - 1, step: 1 } : spec;
-    return `<label class="wit-control${spec.wide ? " wit-wide" : ""}"><span>${escape(label)} <output>${escape(shown(spec))}</output></span>` +
+    return `<label class="${box}"><span>${escape(label)} ` +
+      `<span class="wit-value" aria-hidden="true">${escape(shown(spec))}</span></span>` +
       `<input type="range" ${common} min="${min}" max="${max}" step="${step}" value="${position(spec)}" ` +
       `aria-valuetext="${escape(shown(spec))}"></label>`;
   }
@@ -156,12 +164,19 @@ function control(spec) {
   if (kind === "select") {
     const options = spec.options.map(([value, text]) =>
       `<option value="${escape(value)}"${value === spec.value ? " selected" : ""}>${escape(text)}</option>`);
-    return `<label class="wit-control"><span>${escape(label)}</span><select ${common}>${options.join("")}</select></label>`;
+    return `<label class="${box}"><span>${escape(label)}</span><select ${common}>${options.join("")}</select></label>`;
   }
   const boxes = spec.options.map(([value, text, mark = ""]) =>
     `<label><input type="checkbox" ${common} value="${escape(value)}"${spec.value.includes(value) ? " checked" : ""}>` +
     `${mark}${escape(text)}</label>`);
   return `<fieldset class="wit-control wit-checks"><legend>${escape(label)}</legend>${boxes.join("")}</fieldset>`;
+}
+
+// All controls, the buttons in a row of their own at the end.
+function inputsOf(specs) {
+  const buttons = specs.filter(({ kind }) => kind === "button").map(control).join("");
+  return specs.filter(({ kind }) => kind !== "button").map(control).join("") +
+    (buttons && `<div class="wit-buttons">${buttons}</div>`);
 }
 
 // Where the handle of a slider stands: a value, or the nearest of its stops.
@@ -193,7 +208,7 @@ function refresh(root, spec) {
     }
     if (spec.kind === "slider") {
       input.setAttribute("aria-valuetext", shown(spec));
-      input.parentElement.querySelector("output").textContent = shown(spec);
+      input.parentElement.querySelector(".wit-value").textContent = shown(spec);
     }
   }
 }
@@ -211,15 +226,17 @@ export function markup({ check, controls, view, defaults }, state) {
   const problems = check(state);
   const drawn = problems.length ? { panels: [], reading: "" } : view(state);
   const specs = controls(problems.length ? { ...defaults, ...goodPart(check, defaults, state) } : state);
-  return `<div class="wit-controls">${specs.map(control).join("")}</div>` +
+  return `<div class="wit-controls">${inputsOf(specs)}</div>` +
     `<p class="wit-message" role="alert"${problems.length ? "" : " hidden"}>${problemText(problems)}</p>` +
     `<div class="wit-panels">${panels(drawn.panels)}</div>` +
     `<div class="wit-reading" aria-live="polite">${drawn.reading}</div>`;
 }
 
-// The values of a refused state that are no reason for refusing it, so that its controls can still be shown.
+// The values of a refused state that are no reason for refusing it, so that its controls can still be shown. A value
+// is a reason if the default in its place leaves less to complain about.
 function goodPart(check, defaults, state) {
-  const good = Object.entries(state).filter(([key, value]) => !check({ ...defaults, [key]: value }).length);
+  const problems = check(state).length;
+  const good = Object.entries(state).filter(([key]) => check({ ...state, [key]: defaults[key] }).length >= problems);
   const together = Object.fromEntries(good);
   return check({ ...defaults, ...together }).length ? {} : together;
 }
@@ -236,6 +253,8 @@ export function widget(parts) {
       const frame = { root: null, playing: false };
       const root = el.ownerDocument.createElement("div");
       root.className = "wit";
+      root.dataset.lmSuppressShortcuts = "true"; // an arrow key is the slider's here, not JupyterLab's, whether it
+      root.addEventListener("keydown", (event) => event.stopPropagation()); // listens before the slider or after it
       root.innerHTML = markup(parts, state);
       el.replaceChildren(root);
       const [inputs, message, pictures, reading] = root.children;
@@ -245,14 +264,16 @@ export function widget(parts) {
         waiting = 0;
         const problems = check(state);
         message.hidden = !problems.length;
-        if (message.innerHTML !== problemText(problems)) message.innerHTML = problemText(problems);
+        const said = problemText(problems); // what innerHTML gives back is written in another way, and is no measure
+        if (message.said !== said) message.innerHTML = message.said = said;
         pictures.classList.toggle("wit-stale", problems.length > 0);
         if (problems.length) return; // the last good picture stays
-        const next = controls(state);
+        const next = controls(state, frame); // whether it is playing may name a button
         if (skeleton(next) !== skeleton(specs)) {
-          const focused = root.ownerDocument.activeElement?.dataset?.key;
-          inputs.innerHTML = next.map(control).join("");
-          if (focused) inputs.querySelector(`[data-key="${focused}"]`)?.focus();
+          const { dataset, value } = root.ownerDocument.activeElement ?? {};
+          inputs.innerHTML = inputsOf(next);
+          const same = dataset?.key ? [...inputs.querySelectorAll(`[data-key="${dataset.key}"]`)] : [];
+          (same.find((input) => input.value === value) ?? same[0])?.focus(); // of several checks, the same one
         } else {
           next.forEach((spec) => refresh(inputs, spec));
         }
