@@ -71,13 +71,13 @@ def test_a_model_is_trained_from_the_slider(lab, chromium):
     page.get_by_text("Idle").first.wait_for(timeout=START * 1000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    explorer = page.locator(".wit", has=page.get_by_label("Learning rate")).first
+    explorer = page.locator(".wit", has=page.get_by_role("slider", name="Learning rate")).first
     explorer.locator("svg").first.wait_for(timeout=RUN_ALL * 1000)
     page.get_by_text(re.compile(r"\| Idle")).first.wait_for(timeout=RUN_ALL * 1000)
     assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0
 
     # The slider, by its keys: the reading is the recording's.
-    slider = explorer.get_by_label("Learning rate")
+    slider = explorer.get_by_role("slider", name="Learning rate")
     slider.scroll_into_view_if_needed()
     place = int(slider.input_value())
     slider.focus()

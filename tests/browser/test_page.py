@@ -20,7 +20,7 @@ CHAPTERS = {
         name
         for cell in nbformat.read(path, as_version=4).cells
         if cell.cell_type == "code"
-        for name in re.findall(r"widgets\.([A-Z]\w+)\(", cell.source)
+        for name in re.findall(r"^widgets\.([A-Z]\w+)\(", cell.source, re.MULTILINE)
     ]
     for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
 }
@@ -142,7 +142,9 @@ class TestEveryWidget:
             before = slider.input_value()
             box = slider.bounding_box()
             assert box["height"] >= 24  # room for a thumb
-            page.touchscreen.tap(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
+            middle = slider.evaluate("s => (Number(s.min) + Number(s.max)) / 2")
+            there = 0.1 if float(before) > middle else 0.9  # the other half of the slider
+            page.touchscreen.tap(box["x"] + there * box["width"], box["y"] + box["height"] / 2)
             settle(page)
             assert slider.input_value() != before
 
@@ -213,7 +215,7 @@ class TestLearningRateExplorer:
         runs = recorded.load("rate_sweep")["subjects"][subject]
         words = []
         for place in (0, 9, 24):
-            root.get_by_label("Learning rate").fill(str(place))
+            root.get_by_role("slider", name="Learning rate").fill(str(place))
             settle(page)
             assert number(root, "rate") == pytest.approx(runs["rates"][place], rel=1e-2)
             values = [value for value in runs["held_out"][place] if value is not None]
@@ -229,6 +231,12 @@ class TestLearningRateExplorer:
         assert root.get_by_role("button").count() == 0
 
 
+def play_to_the_end(root):
+    root.get_by_role("button", name="Play").click()
+    root.get_by_role("button", name="Pause").wait_for()
+    root.get_by_role("button", name="Play").wait_for(timeout=60_000)
+
+
 class TestOptimizerPlayground:
     def test_plays_to_its_end_and_resets(self, visit):
         page = visit("08_optimizers")
@@ -239,8 +247,7 @@ class TestOptimizerPlayground:
         root.get_by_role("button", name="Step").click()
         settle(page)
         assert root.locator(".wit-panels").inner_html() != picture
-        root.get_by_role("button", name="Play").click()
-        root.get_by_role("button", name="Play").wait_for(timeout=30_000)  # it reads Pause until the end
+        play_to_the_end(root)
         settle(page)
         assert root.locator(".wit-panels").inner_html() != picture
 
@@ -262,8 +269,7 @@ class TestOptimizerPlayground:
             box.check()
         root.get_by_role("button", name="Reset").click()
         page.evaluate("window.frames_.length = 0")
-        root.get_by_role("button", name="Play").click()
-        root.get_by_role("button", name="Play").wait_for(timeout=60_000)
+        play_to_the_end(root)
         calls = page.evaluate("window.frames_")
         frames = {}
         for time, spent in calls:  # all that ran in one frame counts together
