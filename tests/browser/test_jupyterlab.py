@@ -68,12 +68,13 @@ def test_a_model_is_trained_from_the_slider(lab, chromium):
     page = chromium.new_page(viewport={"width": 1300, "height": 1000})
     page.set_default_timeout(30_000)
     page.goto(f"{lab}/lab/tree/09_learning_rate.ipynb?reset")
-    page.get_by_text("Idle").first.wait_for(timeout=START * 1000)
+    idle = page.get_by_text(re.compile(r"\| Idle"))  # in the status bar, after the kernel's name
+    idle.wait_for(timeout=START * 1000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     explorer = page.locator(".wit", has=page.get_by_role("slider", name="Learning rate")).first
     explorer.locator("svg").first.wait_for(timeout=RUN_ALL * 1000)
-    page.get_by_text(re.compile(r"\| Idle")).first.wait_for(timeout=RUN_ALL * 1000)
+    idle.wait_for(timeout=RUN_ALL * 1000)
     assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0
 
     # The slider, by its keys: the reading is the recording's.
@@ -103,5 +104,5 @@ def test_a_model_is_trained_from_the_slider(lab, chromium):
     # And canceled, the next one ends early.
     explorer.get_by_role("button", name="Train now").click()
     explorer.get_by_role("button", name="Cancel").click()
-    explorer.get_by_text(re.compile(r"canceled at step \d+")).wait_for(timeout=TRAIN * 1000)
+    explorer.get_by_text(re.compile(r"canceled after step \d+")).wait_for(timeout=TRAIN * 1000)
     explorer.get_by_role("button", name="Train now").wait_for()
