@@ -211,6 +211,12 @@ class TestApiDrift:
         default = self.parameters()[name].default
         assert str(getattr(default, "value", default)) == value
 
+    def test_the_logged_rate_is_read_before_the_scheduler_moves_it(self):
+        from transformers import Trainer
+
+        source = inspect.getsource(Trainer._run_epoch)
+        assert source.index("learning_rate = self._get_learning_rate()") < source.index("self.lr_scheduler.step()")
+
     def test_values_that_the_page_mentions(self):
         from transformers import TrainingArguments
 

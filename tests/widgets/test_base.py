@@ -12,11 +12,11 @@ import traitlets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.widgets import LearningRateExplorer, LossExplorer, ScheduleExplorer, base
+from course_lib.widgets import LearningRateExplorer, LossExplorer, OptimizerPlayground, ScheduleExplorer, base
 from course_lib.widgets.base import CourseWidget, module_source, run, script_source, stylesheet
 
-WIDGETS = [LossExplorer, ScheduleExplorer, LearningRateExplorer]
-RECORDED = {"data", "live"}  # a page needs the recording, which the file itself does not hold
+WIDGETS = [LossExplorer, OptimizerPlayground, ScheduleExplorer, LearningRateExplorer]
+RECORDED = {"data", "live", "plane"}  # a page needs the recording, which the file itself does not hold
 VOID = {"input", "br", "meta", "link", "img", "hr"}
 HOSTILE = [
     "</script><script>alert(1)</script>",
