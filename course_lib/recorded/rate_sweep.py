@@ -4,9 +4,11 @@ A `Subject` is everything about a run but its rate and its seed; `train` makes t
 is clipped, so that what you see is the rate's own doing. `python -m course_lib.recorded.rate_sweep` trains all of them
 (about twenty minutes on one core) and writes `rate_sweep.json`; the widget's "Train now" calls the same `train`.
 
-The held-out figure of a subject is measured on text that no run trains on, and the same for every run.
+The held-out figure of a subject is measured on text that no run trains on, and the same for every run. Each version of
+Python carries its own edition of the manual, so runs on characters compare only where `edition` is the recorded one.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -139,6 +141,11 @@ def baseline(subject: Subject) -> float:
     return math.log(_characters()[0].vocab_size) if subject.data == "characters" else math.log(2)
 
 
+def edition() -> str:
+    """A mark of the manual that this Python carries; the recording keeps the one that its character runs read."""
+    return hashlib.sha256(load_text().encode()).hexdigest()[:16]
+
+
 def _build(subject: Subject, seed: int) -> tuple[nn.Module, BatchSource, BatchSource]:
     sizes: dict[str, Any] = {
         "max_length": CONTEXT,
@@ -202,6 +209,7 @@ def main() -> None:
     recorded.save(
         "rate_sweep",
         {
+            "edition": edition(),
             "subjects": {name: _sweep(subject, RATES, curves=True) for name, subject in SUBJECTS.items()},
             "variants": {name: _sweep(subject, VARIANT_RATES, curves=False) for name, subject in VARIANTS.items()},
         },

@@ -123,7 +123,7 @@ function outcome(runs, i) {
 }
 
 // What the run in the kernel is doing, in words; nothing before the first one.
-function liveWords({ live }) {
+function liveWords({ live, data }) {
   if (live === null) return "<p>In JupyterLab a button here trains the same model at this rate, now, in front of you.</p>";
   if (!live.ended && !isNumber(live.step)) return "";
   if (live.ended === "failed") return `<p>The run failed: ${escape(live.message)}</p>`;
@@ -133,7 +133,9 @@ function liveWords({ live }) {
     diverged: `stopped after step ${live.step}: the loss is no number any more`,
     canceled: `canceled after step ${live.step}`,
   }[live.ended] ?? `training, step ${figure("step", String(live.step))} of ${live.steps} <progress value="${live.step}" max="${live.steps}"></progress>`;
-  return `<p>${who}: ${ended}.</p>`;
+  const other = data.subjects[live.subject]?.data === "characters" && live.edition !== data.edition
+    ? " This Python carries another edition of the manual than the recorded runs read, so its losses lie a little apart." : "";
+  return `<p>${who}: ${ended}.${other}</p>`;
 }
 
 export function view(state) {

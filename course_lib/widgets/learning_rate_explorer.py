@@ -6,7 +6,7 @@ from typing import Any
 import traitlets
 
 from course_lib import recorded
-from course_lib.recorded.rate_sweep import SEEDS, SUBJECTS, train
+from course_lib.recorded.rate_sweep import SEEDS, SUBJECTS, edition, train
 from course_lib.training import RunState, StopTraining
 from course_lib.widgets.base import CourseWidget, run
 
@@ -19,8 +19,8 @@ class LearningRateExplorer(CourseWidget):
         rate: Learning rate; the nearest recorded one is shown, and "Train now" trains at that one.
         data: The recording.
         live: The run in the kernel: subject, rate, seed, step, steps, losses (a mean of each few steps, in nats),
-            held_out (nats), message and ended ("finished", "diverged", "canceled" or "failed"). Empty before the first
-            one; None on a page, which has no kernel.
+            held_out (nats), edition (of the manual that it reads), message and ended ("finished", "diverged",
+            "canceled" or "failed"). Empty before the first one; None on a page, which has no kernel.
     """
 
     _name = "learning_rate_explorer"
@@ -64,6 +64,7 @@ class LearningRateExplorer(CourseWidget):
             "step": 0,
             "steps": SUBJECTS[self.subject].steps,
             "losses": [],
+            "edition": edition(),
         }
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -112,4 +113,4 @@ class LearningRateExplorer(CourseWidget):
 
 def _for_slider(recording: dict[str, Any]) -> dict[str, Any]:
     """The part of the recording that the widget draws."""
-    return {"subjects": recording["subjects"]}
+    return {"edition": recording["edition"], "subjects": recording["subjects"]}

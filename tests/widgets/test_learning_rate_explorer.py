@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from course_lib import recorded
-from course_lib.recorded.rate_sweep import RATES, SEEDS, SUBJECTS, Run
+from course_lib.recorded.rate_sweep import RATES, SEEDS, SUBJECTS, Run, edition
 from course_lib.training import StopTraining
 from course_lib.widgets import LearningRateExplorer, learning_rate_explorer
 from course_lib.widgets.base import run
@@ -227,7 +227,8 @@ def test_progress_shows_while_it_runs(slow_train):
     seen = []
     widget.observe(lambda change: seen.append(change["new"]), "live")
     widget.train()
-    assert widget.live == {"subject": "characters", "rate": 0.001, "seed": 3, "step": 0, "steps": 150, "losses": []}
+    begun = {"subject": "characters", "rate": 0.001, "seed": 3, "step": 0, "steps": 150, "losses": []}
+    assert widget.live == {**begun, "edition": edition()}
     assert "training, step 0 of 150" in reading(widget)
     assert ">Cancel</button>" in markup(widget)
     slow_train.go.release(1000)
@@ -397,3 +398,13 @@ def test_a_run_of_another_model_is_not_drawn_over_this_one(quick):
     trained(widget)
     assert "dashed: now" in markup(widget)
     assert "dashed: now" not in markup(widget, subject="momentum")
+
+
+@pytest.mark.parametrize(("subject", "said"), [("characters", True), ("reviews", False)])
+def test_a_run_on_another_edition_of_the_manual_says_so(quick, subject, said):
+    widget = LearningRateExplorer(subject=subject)
+    trained(widget)
+    recorded_edition = widget.data["edition"]
+    assert ("another edition" in reading(widget)) == (subject == "characters" and edition() != recorded_edition)
+    widget.live = {**widget.live, "edition": "another"}
+    assert ("another edition" in reading(widget)) == said
