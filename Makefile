@@ -8,6 +8,9 @@ STAMP := $(VENV)/.installed
 EXTRAS := book,test,lint
 PYTEST_ARGS ?=
 
+# IPython warns when another environment than its own is activated; the one in $(VENV) needs no activation.
+unexport VIRTUAL_ENV
+
 .DEFAULT_GOAL := help
 .PHONY: help venv book test test-browser lab bench lint gpu-check clean distclean
 
