@@ -3,6 +3,7 @@
 from course_lib.data.batching import Batch, BatchSource, ReviewBatches, pad
 from course_lib.data.blocks import IGNORE_INDEX, TextBlocks
 from course_lib.data.hub import DataError
+from course_lib.data.leaks import Duplicate, Leak, find_duplicates, find_leaks
 from course_lib.data.reviews import PHENOMENA, REGISTERS, Review, label_counts, load_reviews
 from course_lib.data.text import load_text, split_text
 
@@ -13,9 +14,13 @@ __all__ = [
     "Batch",
     "BatchSource",
     "DataError",
+    "Duplicate",
+    "Leak",
     "Review",
     "ReviewBatches",
     "TextBlocks",
+    "find_duplicates",
+    "find_leaks",
     "label_counts",
     "load_reviews",
     "load_text",
