@@ -83,7 +83,7 @@ def test_save_refuses_what_json_has_no_word_for(tmp_path, monkeypatch, value):
 @pytest.mark.parametrize(("name", "subject"), {**SUBJECTS, **VARIANTS}.items())
 def test_recording_is_of_the_subject_that_the_script_has(name, subject):
     content = SWEEPS[name]
-    for field in ("title", "data", "optimizer", "d_model", "batch_size", "steps", "log_every"):
+    for field in ("title", "data", "optimizer", "d_model", "n_layers", "batch_size", "steps", "log_every"):
         assert content[field] == getattr(subject, field)
     if subject.data == "reviews" or SAME_EDITION:
         assert content["baseline"] == pytest.approx(baseline(subject), rel=5e-4)

@@ -1,6 +1,7 @@
 """The same small runs at many learning rates: what chapter 09 and its `LearningRateExplorer` show.
 
-A `Subject` is everything about a run but its rate and its seed; `train` makes the run. The rate is constant and nothing
+A `Subject` is everything about a run but its rate and its seed; `build` makes its model and its data, and `train` the
+run. The rate is constant and nothing
 is clipped, so that what you see is the rate's own doing. `python -m course_lib.recorded.rate_sweep` trains all of them
 (about twenty minutes on one core) and writes `rate_sweep.json`; the widget's "Train now" calls the same `train`.
 
@@ -39,18 +40,20 @@ class Subject:
 
     Args:
         title: What a reader is told.
-        data: "characters" of the Python manual, or "reviews".
+        data: "characters" of the Python manual, "letters" of the film reviews' texts, or "reviews" to classify.
         optimizer: "AdamW", or "Momentum" for SGD with momentum 0.9.
         d_model: Channels; the feed-forward layers are four times as wide.
+        n_layers: Blocks.
         batch_size: Blocks of 32 characters, or reviews.
         steps: Updates.
         log_every: Updates that are averaged into one point of the curve.
     """
 
     title: str
-    data: Literal["characters", "reviews"]
+    data: Literal["characters", "letters", "reviews"]
     optimizer: Literal["AdamW", "Momentum"] = "AdamW"
     d_model: int = 64
+    n_layers: int = 2
     batch_size: int = 16
     steps: int = 150
     log_every: int = 5
@@ -58,7 +61,7 @@ class Subject:
 
 SUBJECTS = {
     "characters": Subject(title="Character model, AdamW", data="characters"),
-    "reviews": Subject(title="Review classifier, AdamW", data="reviews", d_model=32, batch_size=32),
+    "reviews": Subject(title="Review classifier, AdamW", data="reviews", d_model=32, n_layers=1, batch_size=32),
     "momentum": Subject(title="Character model, SGD with momentum", data="characters", optimizer="Momentum"),
 }
 """The runs of the widget: every one of RATES, every one of SEEDS."""
@@ -98,9 +101,7 @@ def train(subject: Subject, rate: float, seed: int, on_step: Callable[[RunState]
     """
     if not (rate > 0 and math.isfinite(rate)):
         raise ValueError(f"rate: expected a number above 0, got {rate!r}")
-    with torch.random.fork_rng(devices=[]):  # nothing after this draws from torch's generator: there is no dropout
-        torch.default_generator.manual_seed(seed)  # the CPU's alone: fork_rng puts no other one back
-        model, batches, held_out = _build(subject, seed)
+    model, batches, held_out = build(subject, seed)
     optimizer = getattr(optim, subject.optimizer)(model.parameters(), lr=rate)
     config = FitConfig(
         epochs=subject.steps,  # never reached: an epoch has more than one step
@@ -137,8 +138,8 @@ def train(subject: Subject, rate: float, seed: int, on_step: Callable[[RunState]
 
 
 def baseline(subject: Subject) -> float:
-    """The loss of a model that knows nothing, in nats: ln 103 for the characters, ln 2 for the reviews."""
-    return math.log(_characters()[0].vocab_size) if subject.data == "characters" else math.log(2)
+    """The loss of a model that knows nothing, in nats: ln V for an alphabet of V, ln 2 for classifying reviews."""
+    return math.log(2) if subject.data == "reviews" else math.log(_text(subject.data)[0].vocab_size)
 
 
 def edition() -> str:
@@ -146,31 +147,50 @@ def edition() -> str:
     return hashlib.sha256(load_text().encode()).hexdigest()[:16]
 
 
-def _build(subject: Subject, seed: int) -> tuple[nn.Module, BatchSource, BatchSource]:
-    sizes: dict[str, Any] = {
-        "max_length": CONTEXT,
-        "d_model": subject.d_model,
-        "d_ff": 4 * subject.d_model,
-        "n_heads": 4,
-    }
-    if subject.data == "characters":
-        tokenizer, ids, held_out_ids = _characters()
-        lm = TransformerLM(LMConfig(vocab_size=tokenizer.vocab_size, n_layers=2, style="modern", **sizes))
-        blocks = TextBlocks(ids, block_size=CONTEXT, batch_size=subject.batch_size, seed=seed)
-        return lm, blocks, TextBlocks(held_out_ids, block_size=CONTEXT, batch_size=128, shuffle=False)
+def build(subject: Subject, seed: int) -> tuple[nn.Module, BatchSource, BatchSource]:
+    """Make what a run starts from; torch's own generator is left as it was.
+
+    Args:
+        subject: What to make.
+        seed: Decides the starting weights and the order of the data.
+
+    Returns:
+        The model, the batches to train on, and those of the held-out text or reviews.
+    """
+    with torch.random.fork_rng(devices=[]):  # a run draws nothing more: there is no dropout
+        torch.default_generator.manual_seed(seed)  # the CPU's alone: fork_rng puts no other one back
+        return _classifier(subject, seed) if subject.data == "reviews" else _language_model(subject, seed)
+
+
+def _sizes(subject: Subject) -> dict[str, Any]:
+    width = {"d_model": subject.d_model, "d_ff": 4 * subject.d_model}
+    return {"max_length": CONTEXT, "n_heads": 4, "n_layers": subject.n_layers, **width}
+
+
+def _language_model(subject: Subject, seed: int) -> tuple[nn.Module, BatchSource, BatchSource]:
+    tokenizer, ids, held_out_ids = _text(subject.data)
+    model = TransformerLM(LMConfig(vocab_size=tokenizer.vocab_size, style="modern", **_sizes(subject)))
+    blocks = TextBlocks(ids, block_size=CONTEXT, batch_size=subject.batch_size, seed=seed)
+    return model, blocks, TextBlocks(held_out_ids, block_size=CONTEXT, batch_size=128, shuffle=False)
+
+
+def _classifier(subject: Subject, seed: int) -> tuple[nn.Module, BatchSource, BatchSource]:
     words, train_set, validation_set = _reviews()
-    encoder = TransformerClassifier(EncoderConfig(vocab_size=words.vocab_size, n_layers=1, dropout=0.0, **sizes))
+    model = TransformerClassifier(EncoderConfig(vocab_size=words.vocab_size, dropout=0.0, **_sizes(subject)))
     reviews = ReviewBatches(*train_set, batch_size=subject.batch_size, seed=seed, bucket=True, max_length=CONTEXT)
-    return encoder, reviews, ReviewBatches(*validation_set, batch_size=128, shuffle=False, max_length=CONTEXT)
+    return model, reviews, ReviewBatches(*validation_set, batch_size=128, shuffle=False, max_length=CONTEXT)
 
 
-@lru_cache(maxsize=1)
-def _characters() -> tuple[CharTokenizer, torch.Tensor, torch.Tensor]:
-    text = load_text()
-    tokenizer = CharTokenizer.fit(text)
-    training_text, held_out_text = split_text(text, 0.1)
-    ids, held_out = tokenizer.encode(training_text), tokenizer.encode(held_out_text[:HELD_OUT_CHARACTERS])
-    return tokenizer, torch.tensor(ids), torch.tensor(held_out)
+@lru_cache(maxsize=2)
+def _text(data: str) -> tuple[CharTokenizer, torch.Tensor, torch.Tensor]:
+    if data == "characters":
+        training, held_out = split_text(load_text(), 0.1)
+    else:
+        splits = (load_reviews("train"), load_reviews("validation"))
+        training, held_out = ("\n".join(review.text for review in reviews) for reviews in splits)
+    tokenizer = CharTokenizer.fit(training + held_out)
+    ids, held_out_ids = tokenizer.encode(training), tokenizer.encode(held_out[:HELD_OUT_CHARACTERS])
+    return tokenizer, torch.tensor(ids), torch.tensor(held_out_ids)
 
 
 @lru_cache(maxsize=1)
