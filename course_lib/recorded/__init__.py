@@ -9,7 +9,14 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from course_lib.files import write_text
+
 FOLDER = Path(__file__).parent
+
+
+def exists(name: str) -> bool:
+    """Whether there is a recording of that name."""
+    return (FOLDER / f"{name}.json").is_file()
 
 
 def load(name: str) -> dict[str, Any]:
@@ -42,8 +49,6 @@ def save(name: str, content: dict[str, Any]) -> Path:
     Returns:
         The file written.
     """
-    from course_lib.files import write_text
-
     path = FOLDER / f"{name}.json"
     text = json.dumps({"made_by": _made_by(name), **content}, separators=(",", ":"), allow_nan=False)
     write_text(path, text + "\n")
