@@ -40,7 +40,11 @@ def test_says_how_it_was_made(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_stays_small(name):
-    assert (recorded.FOLDER / f"{name}.json").stat().st_size < 100_000
+    assert (recorded.FOLDER / f"{name}.json").stat().st_size < 300_000
+
+
+def test_stay_small_together():
+    assert sum(path.stat().st_size for path in recorded.FOLDER.glob("*.json")) < 2_000_000
 
 
 @pytest.mark.parametrize("name", ["rate_sweeps", "", "../recorded/rate", "rate_sweep.json"])

@@ -7,6 +7,7 @@ import torch
 
 from course_lib import metrics, sentiment
 from course_lib.data import load_reviews
+from course_lib.sentiment import minilm
 from course_lib.tokenization import split_words
 
 
@@ -108,9 +109,9 @@ class TestMiniLM:
     def test_rates_fall_layer_by_layer(self):
         from course_lib import pretrained
 
-        model = sentiment.PretrainedClassifier(pretrained.load_encoder("minilm")[0])
+        model = minilm.PretrainedClassifier(pretrained.load_encoder("minilm")[0])
         settings = dataclasses.replace(SHORT, learning_rate=1.0, layer_decay=0.5, freeze_embeddings=False)
-        groups = sentiment._layer_groups(model, settings)
+        groups = minilm._layer_groups(model, settings)
         rate = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
         names = dict(model.named_parameters())
         assert rate[id(names["encoder.encoder.layer.5.output.dense.weight"])] == 1.0

@@ -18,6 +18,7 @@ from course_lib.sentiment import Trained
 SEEDS = (0, 1, 2, 3, 4)
 NAME = "review_predictions"
 SPLITS = ("validation", "test")
+DIGITS = 6  # of a probability; none is 0 or 1, since the loss of a sure error would be infinite
 
 
 def outcome(trained: Trained) -> dict[str, Any]:
@@ -25,9 +26,11 @@ def outcome(trained: Trained) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for split in SPLITS:
         texts = [review.text for review in load_reviews(split)]  # type: ignore[arg-type]
-        answers[split] = [round(p, 4) for p in trained.probabilities(texts).tolist()]
+        sure = 10**-DIGITS
+        answers[split] = [round(min(max(p, sure), 1 - sure), DIGITS) for p in trained.probabilities(texts).tolist()]
     if trained.record is not None:
         columns = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")
+        answers["settings"] = trained.record.run["settings"]
         answers["history"] = {name: [_short(value) for value in _by_epoch(trained, name)] for name in columns}
     return answers
 
@@ -53,7 +56,10 @@ def _gather(name: str, seeds: tuple[int, ...], train: Callable[[int], Trained], 
         trained = train(seed)
         mine["seconds"].append(round(time.perf_counter() - start))
         mine["seeds"].append(seed)
-        for key, value in outcome(trained).items():
+        result = outcome(trained)
+        if "settings" in result:
+            mine["settings"] = result.pop("settings")
+        for key, value in result.items():
             mine.setdefault(key, []).append(value)
         recorded.save(NAME, {key: value for key, value in done.items() if key != "made_by"})
     return mine
