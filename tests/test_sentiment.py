@@ -133,3 +133,71 @@ class TestMiniLM:
             atol=1e-4,
             rtol=1e-4,
         )
+
+
+@pytest.fixture(scope="module")
+def model():
+    from course_lib import pretrained
+
+    torch.manual_seed(0)
+    return minilm.PretrainedClassifier(pretrained.load_encoder("minilm")[0], dropout=0.0)
+
+
+@pytest.fixture(scope="module")
+def batch(reviews):
+    from course_lib import pretrained
+    from course_lib.data import Batch, pad
+
+    tokenizer = pretrained.load_encoder("minilm")[1]
+    ids, mask = pad([tokenizer(review.text)["input_ids"][:20] for review in reviews[:4]])
+    return Batch(ids, mask, torch.tensor([minilm._both(review) for review in reviews[:4]]))
+
+
+class TestFineTuningLoss:
+    """Beside the model, the two things that are not every fine-tuning's: the push and the second answer."""
+
+    @staticmethod
+    def loss(batch, model, **settings):
+        chosen = minilm.MiniLMSettings(**{"push": 0.0, "phenomena": 0.0, "hide": 0.0, **settings})
+        return minilm.FineTuningLoss(chosen, 103)(model, batch)
+
+    def test_with_nothing_switched_on_it_is_cross_entropy(self, model, batch):
+        loss, logits = self.loss(batch, model)
+        labels = batch.targets % 2
+        torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        assert logits.equal(model(batch.inputs, batch.mask))
+
+    def test_the_second_answer_adds_its_loss(self, model, batch):
+        plain, _ = self.loss(batch, model)
+        both, _ = self.loss(batch, model, phenomena=0.3)
+        scores = model.scores(model.word_vectors(batch.inputs), batch.mask)[:, 2:]
+        second = torch.nn.functional.cross_entropy(scores, batch.targets // 2, reduction="sum")
+        torch.testing.assert_close(both, plain + 0.3 * second)
+
+    def test_the_push_goes_uphill_and_a_random_one_less(self, model, batch):
+        plain, _ = self.loss(batch, model)
+        mean, _ = self.loss(batch, model, push=0.05)
+        pushed = 2 * mean - plain
+        vectors = model.word_vectors(batch.inputs).detach()
+        noise = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(0))
+        noise *= 0.05 / noise.flatten(1).norm(dim=1)[:, None, None]
+        random = torch.nn.functional.cross_entropy(
+            model.scores(vectors + noise, batch.mask)[:, :2], batch.targets % 2, reduction="sum"
+        )
+        assert pushed > plain
+        assert pushed - plain > 3 * (random - plain).abs()
+
+    def test_words_are_hidden_and_padding_is_not(self, batch):
+        torch.manual_seed(0)
+        hidden = minilm.hide_words(batch, 0.5, 103)
+        changed = hidden.inputs != batch.inputs
+        assert not changed[~batch.mask].any()
+        assert (hidden.inputs[changed] == 103).all()
+        assert 0.3 < changed[batch.mask].float().mean() < 0.7
+
+    def test_a_review_without_a_phenomenon_is_refused_unless_nobody_asks(self, reviews):
+        bare = [dataclasses.replace(review, phenomenon=None) for review in reviews[:16]]
+        with pytest.raises(ValueError, match=rf"16 do not, the first is '{bare[0].id}': set phenomena=0"):
+            sentiment.train_minilm(bare)
+        trained = sentiment.train_minilm(bare, settings=dataclasses.replace(SHORT, phenomena=0.0))
+        assert trained.logits(["Good."]).shape == (1, 2)

@@ -1,7 +1,9 @@
 """The rival that has read before: MiniLM with a new head, fine-tuned on the reviews (chapters 4 and 10).
 
-Beside what every fine-tuning does, three habits of the field that pay on 2,500 reviews: lower layers move less, words
-are hidden at random, and each review is also read after the small push that harms its loss most.
+Beside what every fine-tuning does, three habits of the field that pay on 2,500 reviews: lower layers move less; each
+review is also read after the small push that harms its loss most (adversarial training); and the same vector has to
+tell the review's phenomenon too (multi-task learning), which the other rivals are never told. EXPERIMENTS.md says what
+each is worth.
 
 Shape legend: B texts in a batch, T tokens, C features.
 """
@@ -14,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import pretrained
-from course_lib.data import Batch, Review
+from course_lib.data import PHENOMENA, Batch, Review
 from course_lib.losses import cross_entropy
 from course_lib.models import masked_mean
 from course_lib.sentiment.trained import LABELS, Network, Trained, Watch, texts_and_labels, train_network
-from course_lib.training import prediction_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class MiniLMSettings:
         hide: share of the words that training covers with the tokenizer's [MASK], drawn anew for each batch.
         push: how far training moves a review's word vectors (T, C) the way that makes its loss worse, as one vector's
             length; the loss is the mean of before and after. 0 leaves them.
+        phenomena: weight of a second loss, that of telling the phenomenon; the record's train_loss includes it. With 0
+            the reviews' phenomena are not looked at.
         precision: "bf16" or "fp32".
     """
 
@@ -50,8 +53,9 @@ class MiniLMSettings:
     weight_decay: float = 0.01
     epochs: int = 4
     batch_size: int = 16
-    hide: float = 0.1
+    hide: float = 0.0
     push: float = 0.16
+    phenomena: float = 0.3
     precision: str = "bf16"
 
 
@@ -61,15 +65,14 @@ class PretrainedClassifier(nn.Module):
     Args:
         encoder: a transformers encoder; it becomes part of this module and is trained with it.
         dropout: share of activations dropped in training, in the encoder and before the head.
-        n_classes: labels to tell apart.
     """
 
-    def __init__(self, encoder: nn.Module, *, dropout: float = 0.1, n_classes: int = LABELS) -> None:
+    def __init__(self, encoder: nn.Module, *, dropout: float = 0.1) -> None:
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         width: int = encoder.config.hidden_size  # type: ignore[union-attr, assignment]
-        self.head = nn.Linear(width, n_classes)
+        self.head = nn.Linear(width, LABELS + len(PHENOMENA))
         nn.init.normal_(self.head.weight, std=0.02)  # BERT's own
         nn.init.zeros_(self.head.bias)
         for module in self.modules():
@@ -78,39 +81,57 @@ class PretrainedClassifier(nn.Module):
 
     def word_vectors(self, ids: Tensor) -> Tensor:
         """Look up the vectors of token ids (B, T), before positions are added -> (B, T, C)."""
-        return self.encoder.get_input_embeddings()(ids)  # type: ignore[operator, no-any-return]
+        return self.encoder.get_input_embeddings()(ids)  # type: ignore[operator]
 
-    def forward(self, ids: Tensor, mask: Tensor, vectors: Tensor | None = None) -> Tensor:
-        """Classify token ids (B, T) with mask (B, T), True where real, -> logits (B, n_classes).
-
-        `vectors` (B, T, C) are read in place of those of the ids.
-        """
-        vectors = self.word_vectors(ids) if vectors is None else vectors
+    def scores(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Read word vectors (B, T, C) with mask (B, T) -> logits of the labels, then of the phenomena, (B, 2 + 6)."""
         hidden = self.encoder(inputs_embeds=vectors, attention_mask=mask.long()).last_hidden_state  # (B, T, C)
         return self.head(self.dropout(masked_mean(hidden, mask)))
 
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Classify token ids (B, T) with mask (B, T), True where real, -> logits of the labels (B, 2)."""
+        return self.scores(self.word_vectors(ids), mask)[:, :LABELS]
 
-def pushed_loss(model: PretrainedClassifier, batch: Batch, *, push: float) -> tuple[Tensor, Tensor]:
-    """An objective for `fit` that asks for the same answer from a review and from its worst close neighbor.
 
-    Args:
-        model: what is trained.
-        batch: reviews and labels.
-        push: the length of the step of each review's word vectors (T, C) along the gradient of its loss.
+@dataclass(frozen=True, eq=False)
+class FineTuningLoss:
+    """The objective that `fit` minimizes: of label and phenomenon, before and after the push, with words hidden.
 
-    Returns:
-        The summed loss in nats, half before and half after the push, and the logits before it.
+    A batch's targets are label + 2 * phenomenon, so that one number carries both.
+
+    Attributes:
+        settings: hide, push and phenomena.
+        mask_id: the token that covers a hidden word.
 
     Source: Miyato, Dai and Goodfellow, "Adversarial training methods for semi-supervised text classification" (2017),
         equation 5: epsilon = push, g = slope; without their normalization of the vectors.
     """
-    vectors = model.word_vectors(batch.inputs).detach().requires_grad_()  # (B, T, C)
-    logits = model(batch.inputs, batch.mask, vectors)
-    loss = cross_entropy(logits, batch.targets, reduction="sum")
-    (slope,) = torch.autograd.grad(loss, vectors, retain_graph=True)
-    length = slope.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]  # (B, 1, 1)
-    worse = model(batch.inputs, batch.mask, vectors.detach() + push * slope / length)
-    return (loss + cross_entropy(worse, batch.targets, reduction="sum")) / 2, logits
+
+    settings: MiniLMSettings
+    mask_id: int
+
+    def __call__(self, model: PretrainedClassifier, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the summed loss in nats, half before and half after the push, and the label's logits before it."""
+        if self.settings.hide:
+            batch = hide_words(batch, self.settings.hide, self.mask_id)
+        vectors = model.word_vectors(batch.inputs)  # (B, T, C)
+        if not vectors.requires_grad:  # frozen
+            vectors.requires_grad_()
+        scores = model.scores(vectors, batch.mask)
+        loss = self._loss(scores, batch.targets)
+        if not self.settings.push:
+            return loss, scores[:, :LABELS]
+        (slope,) = torch.autograd.grad(loss, vectors, retain_graph=True)
+        length = slope.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]  # (B, 1, 1)
+        worse = model.scores(vectors + self.settings.push * slope / length, batch.mask)
+        return (loss + self._loss(worse, batch.targets)) / 2, scores[:, :LABELS]
+
+    def _loss(self, scores: Tensor, targets: Tensor) -> Tensor:
+        loss = cross_entropy(scores[:, :LABELS], targets % LABELS, reduction="sum")
+        if not self.settings.phenomena:
+            return loss
+        second = cross_entropy(scores[:, LABELS:], targets // LABELS, reduction="sum")
+        return loss + self.settings.phenomena * second
 
 
 def hide_words(batch: Batch, share: float, mask_id: int) -> Batch:
@@ -137,28 +158,33 @@ def train_minilm(
         on_step: called after each update, as `training.fit` does.
 
     Raises:
-        ValueError: only one label is there.
+        ValueError: only one label is there, or a review has no phenomenon and `phenomena` is not 0.
         PretrainedError: MiniLM's files are missing or damaged.
     """
     chosen = settings or MiniLMSettings()
     texts_and_labels(reviews)
+    if chosen.phenomena and (bare := [review.id for review in reviews if review.phenomenon is None]):
+        raise ValueError(
+            f"every review must say its phenomenon; {len(bare)} do not, the first is {bare[0]!r}: set phenomena=0"
+        )
     encoder, tokenizer = pretrained.load_encoder("minilm")
 
     def encode(text: str) -> list[int]:
         ids: list[int] = tokenizer(text, truncation=True, max_length=chosen.max_length)["input_ids"]
         return ids
 
-    def objective(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        if chosen.hide:
-            batch = hide_words(batch, chosen.hide, tokenizer.mask_token_id)
-        return pushed_loss(model, batch, push=chosen.push) if chosen.push else prediction_loss(model, batch)  # type: ignore[arg-type]
-
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = PretrainedClassifier(encoder, dropout=chosen.dropout)
         optimizer = torch.optim.AdamW(_layer_groups(model, chosen), fused=True)
-        network = Network("MiniLM", model, optimizer, encode, objective)
+        objective = FineTuningLoss(chosen, tokenizer.mask_token_id)
+        network = Network("MiniLM", model, optimizer, encode, objective, _both)  # type: ignore[arg-type]
         return train_network(network, reviews, validation, chosen, seed=seed, on_step=on_step)
+
+
+def _both(review: Review) -> int:
+    """Label and phenomenon as one target; where there is no phenomenon nobody reads it."""
+    return review.label + LABELS * (PHENOMENA.index(review.phenomenon) if review.phenomenon else 0)
 
 
 def _layer_groups(model: PretrainedClassifier, settings: MiniLMSettings) -> list[dict[str, Any]]:

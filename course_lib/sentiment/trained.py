@@ -5,6 +5,7 @@ Shape legend: N texts, B texts in a batch, T tokens.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -74,6 +75,7 @@ class Network:
         optimizer: over the model's parameters, at the peak rates.
         encode: from a text to token ids.
         objective: the summed loss and the logits of a batch.
+        target: what the objective is told of a training review.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Network:
     optimizer: torch.optim.Optimizer
     encode: Callable[[str], list[int]]
     objective: Objective = prediction_loss
+    target: Callable[[Review], int] = attrgetter("label")
 
 
 def train_network(
@@ -123,7 +126,8 @@ def train_network(
             answers[order] = predict(network.model, source)[1]
         return answers
 
-    train_batches = batches(*texts_and_labels(reviews), batch_size=settings.batch_size)
+    texts, _ = texts_and_labels(reviews)
+    train_batches = batches(texts, [network.target(review) for review in reviews], batch_size=settings.batch_size)
     if validation is not None:
         held_out = batches(*texts_and_labels(validation), batch_size=EVAL_BATCH, shuffle=False)
     config = FitConfig(epochs=settings.epochs, precision=settings.precision, restore_best=False, seed=seed)
