@@ -158,8 +158,8 @@ class TestFineTuningLoss:
 
     @staticmethod
     def loss(batch, model, **settings):
-        chosen = minilm.MiniLMSettings(**{"push": 0.0, "phenomena": 0.0, "hide": 0.0, **settings})
-        return minilm.FineTuningLoss(chosen, 103)(model, batch)
+        chosen = minilm.MiniLMSettings(**{"push": 0.0, "phenomena": 0.0, **settings})
+        return minilm.FineTuningLoss(chosen)(model, batch)
 
     def test_with_nothing_switched_on_it_is_cross_entropy(self, model, batch):
         loss, logits = self.loss(batch, model)
@@ -186,14 +186,6 @@ class TestFineTuningLoss:
         )
         assert pushed > plain
         assert pushed - plain > 3 * (random - plain).abs()
-
-    def test_words_are_hidden_and_padding_is_not(self, batch):
-        torch.manual_seed(0)
-        hidden = minilm.hide_words(batch, 0.5, 103)
-        changed = hidden.inputs != batch.inputs
-        assert not changed[~batch.mask].any()
-        assert (hidden.inputs[changed] == 103).all()
-        assert 0.3 < changed[batch.mask].float().mean() < 0.7
 
     def test_a_review_without_a_phenomenon_is_refused_unless_nobody_asks(self, reviews):
         bare = [dataclasses.replace(review, phenomenon=None) for review in reviews[:16]]

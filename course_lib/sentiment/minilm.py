@@ -36,7 +36,6 @@ class MiniLMSettings:
         weight_decay: of AdamW, on matrices only.
         epochs: passes over the reviews.
         batch_size: B.
-        hide: share of the words that training covers with the tokenizer's [MASK], drawn anew for each batch.
         push: how far training moves a review's word vectors (T, C) the way that makes its loss worse, as one vector's
             length; the loss is the mean of before and after. 0 leaves them.
         phenomena: weight of a second loss, that of telling the phenomenon; the record's train_loss includes it. With 0
@@ -53,7 +52,6 @@ class MiniLMSettings:
     weight_decay: float = 0.01
     epochs: int = 4
     batch_size: int = 16
-    hide: float = 0.0
     push: float = 0.16
     phenomena: float = 0.3
     precision: str = "bf16"
@@ -95,25 +93,21 @@ class PretrainedClassifier(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class FineTuningLoss:
-    """The objective that `fit` minimizes: of label and phenomenon, before and after the push, with words hidden.
+    """The objective that `fit` minimizes: of label and phenomenon, before and after the push.
 
     A batch's targets are label + 2 * phenomenon, so that one number carries both.
 
     Attributes:
-        settings: hide, push and phenomena.
-        mask_id: the token that covers a hidden word.
+        settings: push and phenomena.
 
     Source: Miyato, Dai and Goodfellow, "Adversarial training methods for semi-supervised text classification" (2017),
         equation 5: epsilon = push, g = slope; without their normalization of the vectors.
     """
 
     settings: MiniLMSettings
-    mask_id: int
 
     def __call__(self, model: PretrainedClassifier, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the summed loss in nats, half before and half after the push, and the label's logits before it."""
-        if self.settings.hide:
-            batch = hide_words(batch, self.settings.hide, self.mask_id)
         vectors = model.word_vectors(batch.inputs)  # (B, T, C)
         if not vectors.requires_grad:  # frozen
             vectors.requires_grad_()
@@ -132,12 +126,6 @@ class FineTuningLoss:
             return loss
         second = cross_entropy(scores[:, LABELS:], targets // LABELS, reduction="sum")
         return loss + self.settings.phenomena * second
-
-
-def hide_words(batch: Batch, share: float, mask_id: int) -> Batch:
-    """Cover a share of a batch's words, drawn from torch's generator; special tokens at the ends may be covered too."""
-    covered = (torch.rand(batch.inputs.shape, device=batch.inputs.device) < share) & batch.mask  # (B, T)
-    return Batch(batch.inputs.masked_fill(covered, mask_id), batch.mask, batch.targets)
 
 
 def train_minilm(
@@ -177,7 +165,7 @@ def train_minilm(
         torch.default_generator.manual_seed(seed)
         model = PretrainedClassifier(encoder, dropout=chosen.dropout)
         optimizer = torch.optim.AdamW(_layer_groups(model, chosen), fused=True)
-        objective = FineTuningLoss(chosen, tokenizer.mask_token_id)
+        objective = FineTuningLoss(chosen)
         network = Network("MiniLM", model, optimizer, encode, objective, _both)  # type: ignore[arg-type]
         return train_network(network, reviews, validation, chosen, seed=seed, on_step=on_step)
 
