@@ -35,6 +35,7 @@ SUBJECTS: dict[str, CourseWidget] = {
     "LearningRateExplorer": widgets.LearningRateExplorer(),
     "LossExplorer": widgets.LossExplorer(),
     "ScheduleExplorer": widgets.ScheduleExplorer(),
+    "ThresholdExplorer": widgets.ThresholdExplorer(),
 }
 
 # Times each frame's callbacks, and moves the widget: by its own Play, or by a slider that goes up and down.

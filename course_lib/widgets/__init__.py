@@ -8,5 +8,6 @@ from course_lib.widgets.learning_rate_explorer import LearningRateExplorer
 from course_lib.widgets.loss_explorer import LossExplorer
 from course_lib.widgets.optimizer_playground import OptimizerPlayground
 from course_lib.widgets.schedule_explorer import ScheduleExplorer
+from course_lib.widgets.threshold_explorer import ThresholdExplorer
 
-__all__ = ["LearningRateExplorer", "LossExplorer", "OptimizerPlayground", "ScheduleExplorer"]
+__all__ = ["LearningRateExplorer", "LossExplorer", "OptimizerPlayground", "ScheduleExplorer", "ThresholdExplorer"]

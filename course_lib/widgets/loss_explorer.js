@@ -17,8 +17,9 @@ export function check({ labels, logits, target, temperature, smoothing }) {
   }
   const usable = (logit) => isNumber(logit) && Math.abs(logit) <= MOST;
   const fits = Array.isArray(logits) && logits.length === labels.length && logits.every(usable);
+  const wanted = `${labels.length} numbers from ${short(-MOST)} to ${short(MOST)}, one for each label`;
   return [
-    ...(fits ? [] : [`logits: expected ${labels.length} numbers from ${short(-MOST)} to ${short(MOST)}, one for each label, got ${quoted(logits)}.`]),
+    ...(fits ? [] : [`logits: expected ${wanted}, got ${quoted(logits)}.`]),
     ...oneOf("target", target, labels),
     ...outside("temperature", temperature, COLDEST, 100),
     ...outside("smoothing", smoothing, 0, 1),
@@ -41,10 +42,14 @@ export function controls({ labels, logits, target, temperature, smoothing }) {
   const reach = Math.max(10, ...logits.map((value) => Math.ceil(Math.abs(value))));
   return [
     ...labels.map((label, i) => ({
-      kind: "slider", key: `logit ${i}`, label: `Logit of ${label}`, value: logits[i], min: -reach, max: reach, step: 0.1,
+      kind: "slider", key: `logit ${i}`, label: `Logit of ${label}`, value: logits[i],
+      min: -reach, max: reach, step: 0.1,
       change: (value, state) => ({ logits: state.logits.map((old, j) => (j === i ? value : old)) }),
     })),
-    { kind: "select", key: "target", label: "Correct answer", value: target, options: labels.map((label) => [label, label]) },
+    {
+      kind: "select", key: "target", label: "Correct answer", value: target,
+      options: labels.map((label) => [label, label]),
+    },
     { kind: "slider", key: "temperature", label: "Temperature", value: temperature, min: 0.1, max: 5, step: 0.1 },
     { kind: "slider", key: "smoothing", label: "Label smoothing", value: smoothing, min: 0, max: 0.5, step: 0.01 },
   ];
@@ -56,8 +61,10 @@ function bars({ title, label, domain, labels, values, marks, target, alt, color 
   const y = { domain: [labels.length - 0.4, -0.6], ticks: [], label: "", room: 5 };
   const inside = (toX, toY) => labels.map((_, i) => {
     const [from, to] = [toX(Math.min(0, values[i])), toX(Math.max(0, values[i]))];
-    const mark = marks ? `<path d="M${toX(marks[i])} ${toY(i) - 13}v26" stroke="currentColor" stroke-width="2.5"/>` : "";
-    return `<rect x="${from}" y="${toY(i) - 10}" width="${Math.max(to - from, 0.5)}" height="20" fill="${color(i)}" fill-opacity="0.75"/>${mark}`;
+    const bar = `<rect x="${from}" y="${toY(i) - 10}" width="${Math.max(to - from, 0.5)}" height="20" ` +
+      `fill="${color(i)}" fill-opacity="0.75"/>`;
+    if (!marks) return bar;
+    return `${bar}<path d="M${toX(marks[i])} ${toY(i) - 13}v26" stroke="currentColor" stroke-width="2.5"/>`;
   }).join("");
   const over = (toX, toY) => labels.map((name, i) =>
     words([...name].length > 7 ? `${[...name].slice(0, 6).join("")}…` : name, [53, toY(i) + 4], { anchor: "end" }) +
@@ -77,21 +84,24 @@ export function view(state) {
   const color = (i) => (labels[i] === target ? "var(--wit-2)" : "var(--wit-0)");
   const reach = Math.max(1, 1 / temperature) * 1.02;
   const list = (values) => labels.map((label, i) => `${label} ${short(values[i])}`).join(", ");
+  const floor = smoothing > 0
+    ? ` With smoothing the loss cannot fall below ${figure("floor", short(entropy(q), 4))} nats.` : "";
   return {
     panels: [
       bars({
-        title: "Probability p, and the target y", label: "probability (bar: p, line: y)", domain: [0, 1], labels, values: p,
-        marks: q, target, color, alt: `Probabilities: ${list(p)}. Targets: ${list(q)}.`,
+        title: "Probability p, and the target y", label: "probability (bar: p, line: y)", domain: [0, 1], labels,
+        values: p, marks: q, target, color, alt: `Probabilities: ${list(p)}. Targets: ${list(q)}.`,
       }),
       bars({
-        title: "Gradient of the loss", label: temperature === 1 ? "p − y (nats for each unit of a logit)" : "(p − y) / temperature",
+        title: "Gradient of the loss",
+        label: temperature === 1 ? "p − y (nats for each unit of a logit)" : "(p − y) / temperature",
         domain: [-reach, reach], labels, values: gradient, target, color, alt: `Gradient: ${list(gradient)}.`,
       }),
     ],
     reading: `<p>Loss ${figure("loss", short(loss, 4))} nats = ${figure("bits", short(loss / Math.LN2, 4))} bits, ` +
       `perplexity ${figure("perplexity", short(Math.exp(loss), 4))}. ` +
       `p(${escape(target)}) = ${figure("p", short(p[labels.indexOf(target)], 4))}; the gradients add up to 0.` +
-      `${smoothing > 0 ? ` With smoothing the loss cannot fall below ${figure("floor", short(entropy(q), 4))} nats.` : ""}</p>`,
+      `${floor}</p>`,
   };
 }
 

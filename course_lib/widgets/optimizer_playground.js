@@ -1,7 +1,7 @@
 // OptimizerPlayground: optimizers walk down a loss, together on one map (chapter 08).
 import {
-  DASHES, PALETTE, chart, cross, dot, escape, figure, isNumber, line, oneOf, outside, path, quoted, short, widget,
-  words,
+  DASHES, PALETTE, chart, cross, dot, escape, figure, grouped, isNumber, line, once, oneOf, outside, path, quoted,
+  short, widget, words,
 } from "./shared.js";
 
 export const defaults = {
@@ -69,15 +69,6 @@ const SURFACES = {
 
 const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 
-// Compute once for each object that comes first: every frame asks for the same surface and for the same contours.
-function once(compute) {
-  const known = new WeakMap();
-  return (key, ...rest) => {
-    if (!known.has(key)) known.set(key, compute(key, ...rest));
-    return known.get(key);
-  };
-}
-
 // A recorded grid of losses as a surface: Catmull-Rom splines between its points. Beyond the grid the loss is that of
 // the nearest edge and a quadratic wall on top.
 const WALL = 0.1;
@@ -114,8 +105,6 @@ function storyOf({ model, measured, weights, steps, marks }) {
     `${marks.map(({ name }) => name).join(" and of ")} ended. Here an optimizer moves in 2 of ${all} directions: ` +
     "a picture of the model’s loss, not of its training.";
 }
-
-const grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ","); // 16,064
 
 // For a coordinate: the four grid points around it, their weights in the value and in the slope, and how far it is out.
 function axis([from, to], count) {

@@ -38,11 +38,17 @@ export function summary(state) {
 
 export function controls({ shape, rate, total, warmup, floor }) {
   return [
-    { kind: "select", key: "shape", label: "Shape", value: shape, options: ["constant", "linear", "cosine"].map((s) => [s, s]) },
+    {
+      kind: "select", key: "shape", label: "Shape", value: shape,
+      options: ["constant", "linear", "cosine"].map((name) => [name, name]),
+    },
     { kind: "slider", key: "rate", label: "Rate that is set", value: rate, stops: RATES },
     { kind: "number", key: "total", label: "Total steps (updates)", value: total, min: 1, max: MOST },
     { kind: "number", key: "warmup", label: "Warm-up steps (updates)", value: warmup, min: 0, max: MOST },
-    { kind: "slider", key: "floor", label: "Floor (share of the rate)", value: floor, min: 0, max: 1, step: 0.01, off: shape === "constant" },
+    {
+      kind: "slider", key: "floor", label: "Floor (share of the rate)", value: floor, min: 0, max: 1, step: 0.01,
+      off: shape === "constant",
+    },
   ];
 }
 
@@ -56,14 +62,17 @@ function drawn({ total, warmup }) {
 function curve(state, { highest, at }) {
   const { rate, total, warmup, shape } = state;
   const steps = drawn(state);
-  const domain = { x: { domain: [0, Math.max(total, 2)], label: "update" }, y: { domain: [0, rate * 1.08], label: "learning rate" } };
+  const end = Math.max(total, 2);
   return chart({
-    title: "Rate of each update", ...domain, width: 480,
-    alt: `A ${shape} schedule over ${total} updates with ${warmup} of warm-up; the highest rate is ${short(highest)} at update ${at}.`,
+    title: "Rate of each update", width: 480,
+    x: { domain: [0, end], label: "update" }, y: { domain: [0, rate * 1.08], label: "learning rate" },
+    alt: `A ${shape} schedule over ${total} updates with ${warmup} of warm-up; the highest rate is ` +
+      `${short(highest)} at update ${at}.`,
   }, (x, y) => {
     const points = steps.map((step) => [x(step + 1), y(rate * multiplier(state, step))]);
-    const area = `<path d="${path([[x(1), y(0)], ...points, [x(total), y(0)]])}Z" fill="var(--wit-0)" fill-opacity="0.12"/>`;
-    const set = line([[x(0), y(rate)], [x(Math.max(total, 2)), y(rate)]], "var(--wit-1)", { dash: "7 3", width: 1.5 });
+    const outline = path([[x(1), y(0)], ...points, [x(total), y(0)]]);
+    const area = `<path d="${outline}Z" fill="var(--wit-0)" fill-opacity="0.12"/>`;
+    const set = line([[x(0), y(rate)], [x(end), y(rate)]], "var(--wit-1)", { dash: "7 3", width: 1.5 });
     return area + set + line(points, "var(--wit-0)", { width: 2.5 }) + dot([x(at), y(highest)], "var(--wit-0)");
   });
 }
@@ -73,13 +82,15 @@ export function view(state) {
   const found = summary(state);
   const share = (100 * found.area) / (rate * total);
   const warning = warmup >= total
-    ? `<p role="status"><b>The warm-up outlives the run.</b> It needs ${figure("needed", String(warmup + 1))} updates to use the rate ` +
-      `that is set; the run ends after ${total}. The highest rate is ${short((100 * found.highest) / rate)}% of the setting, and nothing decays.</p>`
+    ? `<p role="status"><b>The warm-up outlives the run.</b> It needs ${figure("needed", String(warmup + 1))} ` +
+      `updates to use the rate that is set; the run ends after ${total}. The highest rate is ` +
+      `${short((100 * found.highest) / rate)}% of the setting, and nothing decays.</p>`
     : "";
   return {
     panels: [curve(state, found)],
-    reading: `<p>Highest rate ${figure("highest", short(found.highest, 4))}, first used by update ${figure("at", String(found.at))} ` +
-      `(dashed: the setting). Last rate ${figure("last", short(found.last, 4))}.</p>` +
+    reading: `<p>Highest rate ${figure("highest", short(found.highest, 4))}, first used by update ` +
+      `${figure("at", String(found.at))} (dashed: the setting). ` +
+      `Last rate ${figure("last", short(found.last, 4))}.</p>` +
       `<p>Area under the curve ${figure("area", short(found.area, 4))}: the sum of all rates, ` +
       `${figure("share", short(share))}% of what the set rate would give without warm-up and decay.</p>${warning}`,
   };

@@ -19,13 +19,17 @@ export function escape(text) {
 
 // Three digits, or as many as asked for, without zeros at the end: 0.00123, 12.3, 4270, 1.2e−5, 4.27e5.
 export function short(number, digits = 3) {
-  if (!Number.isFinite(number)) return Number.isNaN(number) ? "not a number" : number > 0 ? "infinite" : "minus infinite";
+  if (Number.isNaN(number)) return "not a number";
+  if (!Number.isFinite(number)) return number > 0 ? "infinite" : "minus infinite";
   if (number === 0) return "0";
   const size = Math.abs(number);
-  const text = size < 1e-3 || size >= 1e5 ? number.toExponential(digits - 1) : String(Number(number.toPrecision(digits)));
-  return text.replace("-", "−").replace(/(\.\d*?)0+e/, "$1e").replace(".e", "e").replace("e+", "e").replace("e-", "e−");
+  const tiny = size < 1e-3 || size >= 1e5;
+  const text = tiny ? number.toExponential(digits - 1) : String(Number(number.toPrecision(digits)));
+  const trimmed = text.replace(/(\.\d*?)0+e/, "$1e").replace(".e", "e").replace("e+", "e");
+  return trimmed.replace(/-/g, "−");
 }
 
+export const grouped = (whole) => String(whole).replace(/\B(?=(\d{3})+$)/g, ","); // 16,064
 export const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 export const isWhole = (value) => Number.isInteger(value);
 
@@ -46,6 +50,15 @@ export function outside(name, value, least, most, { whole = false, above = false
 
 export function oneOf(name, value, allowed) {
   return allowed.includes(value) ? [] : [`${name}: expected one of ${allowed.join(", ")}, got ${quoted(value)}.`];
+}
+
+// Compute once for each object that comes first: every frame asks for the same contours, or ranks the same scores.
+export function once(compute) {
+  const known = new WeakMap();
+  return (key, ...rest) => {
+    if (!known.has(key)) known.set(key, compute(key, ...rest));
+    return known.get(key);
+  };
 }
 
 // --- charts ----------------------------------------------------------------------------------------------------------
@@ -76,7 +89,8 @@ export function ticks({ domain: [from, to], log = false }, wanted = 5) {
 
 const place = (number) => Math.round(number * 10) / 10;
 
-// An SVG with two axes: {domain, log, label, ticks, format, room: least characters kept for labels}. `draw(x, y)` gets the two scales and returns SVG text that is cut off at the frame.
+// An SVG with two axes: {domain, log, label, ticks, format, room: least characters kept for labels}. `draw(x, y)` gets
+// the two scales and returns SVG text that is cut off at the frame; what `over(x, y)` returns is not.
 export function chart({ title, x, y, alt, height = 250, width = 310, over = () => "" }, draw) {
   const name = (axis) => axis.format ?? short;
   const longest = Math.max(3, y.room ?? 0, ...(y.ticks ?? ticks(y)).map((value) => name(y)(value).length));
@@ -84,18 +98,18 @@ export function chart({ title, x, y, alt, height = 250, width = 310, over = () =
   const [top, bottom] = [MARGIN.top, height - MARGIN.bottom];
   const toX = scale(x, left, right);
   const toY = scale(y, bottom, top);
-  const xTicks = (x.ticks ?? ticks(x)).map(
-    (value) => `<line x1="${place(toX(value))}" x2="${place(toX(value))}" y1="${top}" y2="${bottom}" class="wit-grid"/>` +
-      `<text x="${place(toX(value))}" y="${bottom + 16}" text-anchor="middle">${escape(name(x)(value))}</text>`);
-  const yTicks = (y.ticks ?? ticks(y)).map(
-    (value) => `<line x1="${left}" x2="${right}" y1="${place(toY(value))}" y2="${place(toY(value))}" class="wit-grid"/>` +
-      `<text x="${left - 6}" y="${place(toY(value)) + 4}" text-anchor="end">${escape(name(y)(value))}</text>`);
+  const grid = (x1, x2, y1, y2) => `<line x1="${x1}" x2="${x2}" y1="${y1}" y2="${y2}" class="wit-grid"/>`;
+  const xTicks = (x.ticks ?? ticks(x)).map((value) => [place(toX(value)), escape(name(x)(value))]).map(([at, text]) =>
+    `${grid(at, at, top, bottom)}<text x="${at}" y="${bottom + 16}" text-anchor="middle">${text}</text>`);
+  const yTicks = (y.ticks ?? ticks(y)).map((value) => [place(toY(value)), escape(name(y)(value))]).map(([at, text]) =>
+    `${grid(left, right, at, at)}<text x="${left - 6}" y="${at + 4}" text-anchor="end">${text}</text>`);
   const clip = `wit-${[left, top, right, bottom].join("-")}`; // the same rectangle wherever a page defines it twice
+  const frame = `x="${left}" y="${top}" width="${right - left}" height="${bottom - top}"`;
   return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escape(alt)}" data-left="${left}" ` +
     `data-right="${right}" data-top="${top}" data-bottom="${bottom}">` +
-    `<clipPath id="${clip}"><rect x="${left}" y="${top}" width="${right - left}" height="${bottom - top}"/></clipPath>` +
+    `<clipPath id="${clip}"><rect ${frame}/></clipPath>` +
     `<text x="${left}" y="15" class="wit-title">${escape(title)}</text>${xTicks.join("")}${yTicks.join("")}` +
-    `<rect x="${left}" y="${top}" width="${right - left}" height="${bottom - top}" class="wit-frame"/>` +
+    `<rect ${frame} class="wit-frame"/>` +
     `<text x="${(left + right) / 2}" y="${height - 8}" text-anchor="middle">${escape(x.label)}</text>` +
     `<text transform="translate(12 ${(top + bottom) / 2}) rotate(-90)" text-anchor="middle">${escape(y.label)}</text>` +
     `<g clip-path="url(#${clip})">${draw(toX, toY)}</g>${over(toX, toY)}</svg>`;
@@ -158,7 +172,7 @@ function control(spec) {
       `aria-valuetext="${escape(shown(spec))}"></label>`;
   }
   if (kind === "number") {
-    return `<label class="wit-control"><span>${escape(label)}</span><input type="number" ${common} ` +
+    return `<label class="${box}"><span>${escape(label)}</span><input type="number" ${common} ` +
       `min="${spec.min}" max="${spec.max}" step="${spec.step ?? 1}" value="${escape(spec.value)}"></label>`;
   }
   if (kind === "select") {
@@ -179,13 +193,14 @@ function inputsOf(specs) {
     (buttons && `<div class="wit-buttons">${buttons}</div>`);
 }
 
-// Where the handle of a slider stands: a value, or the nearest of its stops.
-function position({ stops, value }) {
-  if (!stops) return value;
+// The place in a list of the value that is nearest on a log scale, where 0 lies below everything.
+export function nearest(stops, value) {
   const distance = (stop) => Math.abs(Math.log(Math.max(stop, 1e-300) / Math.max(value, 1e-300)));
   return stops.reduce((best, stop, i) => (distance(stop) < distance(stops[best]) ? i : best), 0);
 }
 
+// Where the handle of a slider stands: a value, or the place of the nearest of its stops.
+const position = ({ stops, value }) => (stops ? nearest(stops, value) : value);
 const shown = (spec) => (spec.format ?? short)(spec.value);
 
 // The value that an input element stands for. An empty number field is null: `check` then says what was expected.
@@ -193,8 +208,9 @@ function entered(spec, input, state) {
   if (spec.kind === "slider") return spec.stops ? spec.stops[Number(input.value)] : Number(input.value);
   if (spec.kind === "number") return input.value.trim() === "" ? null : Number(input.value);
   if (spec.kind === "select") return spec.options.find(([value]) => String(value) === input.value)[0];
-  const chosen = state.filter((value) => value !== input.value);
-  return input.checked ? spec.options.map(([value]) => value).filter((v) => v === input.value || chosen.includes(v)) : chosen;
+  const others = state.filter((value) => value !== input.value);
+  if (!input.checked) return others;
+  return spec.options.map(([value]) => value).filter((value) => value === input.value || others.includes(value));
 }
 
 // Give an existing input its new value; the one in which a person is typing is left alone.
@@ -214,7 +230,8 @@ function refresh(root, spec) {
 }
 
 // Two lists of controls with the same skeleton can be refreshed in place; others are built anew.
-const skeleton = (specs) => JSON.stringify(specs.map(({ kind, key, options, stops, min, max }) => [kind, key, options, stops, min, max]));
+const skeleton = (specs) =>
+  JSON.stringify(specs.map(({ kind, key, options, stops, min, max }) => [kind, key, options, stops, min, max]));
 
 // --- the frame -------------------------------------------------------------------------------------------------------
 
@@ -222,18 +239,22 @@ const panels = (svgs) => svgs.map((svg) => `<div class="wit-panel">${svg}</div>`
 const problemText = (problems) => problems.map(escape).join("<br>");
 
 // All of a widget as HTML: what Python writes into the page, and what the script starts from.
-export function markup({ check, controls, view, defaults }, state) {
-  const problems = check(state);
-  const drawn = problems.length ? { panels: [], reading: "" } : view(state);
-  const specs = controls(problems.length ? { ...defaults, ...goodPart(check, defaults, state) } : state);
-  return `<div class="wit-controls">${inputsOf(specs)}</div>` +
+export function markup(parts, state) {
+  const problems = parts.check(state);
+  const drawn = problems.length ? { panels: [], reading: "" } : parts.view(state);
+  return `<div class="wit-controls">${inputsOf(controlsOf(parts, state))}</div>` +
     `<p class="wit-message" role="alert"${problems.length ? "" : " hidden"}>${problemText(problems)}</p>` +
     `<div class="wit-panels">${panels(drawn.panels)}</div>` +
     `<div class="wit-reading" aria-live="polite">${drawn.reading}</div>`;
 }
 
-// The values of a refused state that are no reason for refusing it, so that its controls can still be shown. A value
-// is a reason if the default in its place leaves less to complain about.
+// The controls of a state; a refused one shows its good part, and the defaults for the rest.
+function controlsOf({ check, controls, defaults }, state) {
+  return controls(check(state).length ? { ...defaults, ...goodPart(check, defaults, state) } : state);
+}
+
+// The values of a refused state that are no reason for refusing it. A value is a reason if the default in its place
+// leaves less to complain about.
 function goodPart(check, defaults, state) {
   const problems = check(state).length;
   const good = Object.entries(state).filter(([key]) => check({ ...state, [key]: defaults[key] }).length >= problems);
@@ -250,7 +271,7 @@ export function widget(parts) {
       const keys = Object.keys(defaults);
       let state = Object.fromEntries(keys.map((key) => [key, model.get(key)]));
       let waiting = 0;
-      const frame = { root: null, playing: false };
+      const frame = { playing: false };
       const root = el.ownerDocument.createElement("div");
       root.className = "wit";
       root.dataset.lmSuppressShortcuts = "true"; // an arrow key is the slider's here, not JupyterLab's, whether it
@@ -258,7 +279,7 @@ export function widget(parts) {
       root.innerHTML = markup(parts, state);
       el.replaceChildren(root);
       const [inputs, message, pictures, reading] = root.children;
-      let specs = controls(check(state).length ? { ...defaults, ...goodPart(check, defaults, state) } : state);
+      let specs = controlsOf(parts, state);
 
       function redraw() {
         waiting = 0;
@@ -298,7 +319,8 @@ export function widget(parts) {
       function set(patch, { keep = true } = {}) {
         state = { ...state, ...patch };
         if (keep && !check(state).length) {
-          for (const key of keys) if (JSON.stringify(model.get(key)) !== JSON.stringify(state[key])) model.set(key, state[key]);
+          const moved = (key) => JSON.stringify(model.get(key)) !== JSON.stringify(state[key]);
+          for (const key of keys.filter(moved)) model.set(key, state[key]);
           model.save_changes();
         }
         later();

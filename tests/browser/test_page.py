@@ -8,12 +8,11 @@ import nbformat
 import pytest
 import torch
 
-from course_lib import losses, recorded, schedules
+from course_lib import losses, metrics, optim, recorded, schedules, widgets
 from course_lib.widgets import base
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html" / "notebooks"
-WIDGETS = ("loss_explorer", "optimizer_playground", "learning_rate_explorer", "schedule_explorer")
 CHAPTERS = {
     path.stem: [
         name
@@ -46,9 +45,8 @@ def settle(page):
 
 
 class TestEveryWidget:
-    def test_each_of_the_four_is_in_the_book(self):
-        used = {name for names in CHAPTERS.values() for name in names}
-        assert {"LossExplorer", "OptimizerPlayground", "LearningRateExplorer", "ScheduleExplorer"} <= used
+    def test_each_is_in_the_book(self):
+        assert {name for names in CHAPTERS.values() for name in names} == set(widgets.__all__)
 
     @pytest.mark.parametrize("chapter", WITH_WIDGETS)
     def test_the_script_starts_from_the_picture_that_was_there_before_it(self, visit, chapter):
@@ -229,25 +227,134 @@ class TestLearningRateExplorer:
         assert root.get_by_role("button").count() == 0
 
 
-def play_to_the_end(root):
-    root.get_by_role("button", name="Play").click()
-    root.get_by_role("button", name="Pause").wait_for()
-    root.get_by_role("button", name="Play").wait_for(timeout=60_000)
+def on_the_ravine(optimizer, start, steps):
+    """The loss of course_lib.optim after that many steps on chapter 08's ravine, in float64."""
+    w = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    stepper = optimizer([w])
+    for _ in range(steps):
+        (w.grad,) = torch.autograd.grad((w[0] ** 2 + 100 * w[1] ** 2) / 2, w)
+        stepper.step()
+    x, y = w.tolist()
+    return (x**2 + 100 * y**2) / 2
 
 
 class TestOptimizerPlayground:
-    def test_plays_to_its_end_and_resets(self, visit):
-        page = visit("08_optimizers")
-        root = widget(page, "optimizer_playground")
+    def opened(self, visit, **how):
+        """Chapter 08's first playground, SGD and Momentum on the ravine, before its first step."""
+        root = widget(visit("08_optimizers", **how), "optimizer_playground")
         root.get_by_role("button", name="Reset").click()
-        settle(page)
-        picture = root.locator(".wit-panels").inner_html()
-        root.get_by_role("button", name="Step").click()
-        settle(page)
-        assert root.locator(".wit-panels").inner_html() != picture
-        play_to_the_end(root)
-        settle(page)
-        assert root.locator(".wit-panels").inner_html() != picture
+        settle(root.page)
+        assert number(root, "step") == 0
+        return root
+
+    def test_steps_give_the_losses_of_the_library(self, visit):
+        root = self.opened(visit)
+        root.get_by_role("slider", name="Start x").fill("6")
+        root.get_by_role("slider", name="Start y").fill("-0.8")
+        for _ in range(7):
+            root.get_by_role("button", name="Step").click()
+        settle(root.page)
+        assert number(root, "step") == 7
+        sgd = on_the_ravine(lambda w: optim.SGD(w, lr=0.019), [6, -0.8], 7)
+        momentum = on_the_ravine(lambda w: optim.Momentum(w, lr=0.01, momentum=0.9), [6, -0.8], 7)
+        assert number(root, "loss SGD") == pytest.approx(sgd, rel=5e-3)
+        assert number(root, "loss Momentum") == pytest.approx(momentum, rel=5e-3)
+
+    def test_plays_to_its_end_and_resets(self, visit):
+        root = self.opened(visit)
+        first = root.locator(".wit-panels").inner_html()
+        root.get_by_role("button", name="Play").click()
+        root.get_by_role("button", name="Pause").wait_for()
+        root.get_by_role("button", name="Play").wait_for(timeout=60_000)
+        settle(root.page)
+        assert number(root, "step") == 200
+        assert number(root, "loss SGD") == pytest.approx(
+            on_the_ravine(lambda w: optim.SGD(w, lr=0.019), [10, 1], 200), rel=5e-3
+        )
+        assert root.locator(".wit-panels").inner_html() != first
+        root.get_by_role("button", name="Reset").click()
+        settle(root.page)
+        assert number(root, "step") == 0
+        assert root.locator(".wit-panels").inner_html() == first
+
+    def test_a_tap_on_the_map_moves_the_start(self, visit):
+        root = self.opened(visit, width=390, touch=True)
+        sliders = [root.get_by_role("slider", name=f"Start {letter}") for letter in "xy"]
+        before = [float(slider.input_value()) for slider in sliders]
+        svg = root.locator(".wit-panels svg").first
+        svg.scroll_into_view_if_needed()
+        frame = svg.locator(".wit-frame").bounding_box()
+        root.page.touchscreen.tap(frame["x"] + 0.4 * frame["width"], frame["y"] + 0.25 * frame["height"])
+        settle(root.page)
+        x, y = (float(slider.input_value()) for slider in sliders)
+        assert [x, y] != before
+        assert x == pytest.approx(-3 + 0.4 * 15, abs=0.2)  # the map goes from -3 to 12, and from -1.4 to 1.4
+        assert y == pytest.approx(-1.4 + 0.75 * 2.8, abs=0.05)
+        assert number(root, "loss SGD") == pytest.approx((x**2 + 100 * y**2) / 2, rel=5e-3)
+
+
+class TestThresholdExplorer:
+    def opened(self, visit, model, split, **how):
+        """Chapter 10's explorer for a model and a split, with as many positives as there are and equal costs."""
+        root = widget(visit("10_evaluation", **how), "threshold_explorer")
+        root.get_by_label("Model").select_option(model)
+        root.get_by_label("Reviews").select_option(split)
+        root.get_by_role("slider", name="Share of positives").fill("7")  # the place of 50%
+        root.get_by_role("slider", name="Cost of a miss").fill("3")  # and of 1
+        settle(root.page)
+        return root
+
+    def expected(self, model, split, threshold):
+        recording = recorded.load("review_predictions")
+        return metrics.at_threshold(recording["labels"][split], recording["models"][model][split][0], threshold)
+
+    @pytest.mark.parametrize(("model", "split"), [("TF-IDF", "test"), ("encoder", "validation"), ("MiniLM", "test")])
+    def test_keys_move_the_threshold_to_the_counts_of_the_library(self, visit, model, split):
+        root = self.opened(visit, model, split)
+        root.get_by_role("slider", name="Threshold").focus()
+        root.page.keyboard.press("Home")
+        for _ in range(35):
+            root.page.keyboard.press("ArrowRight")
+        settle(root.page)
+        counts = self.expected(model, split, 0.35)
+        assert number(root, "threshold") == 0.35
+        shown = [number(root, name) for name in ("tp", "fp", "tn", "fn", "precision", "recall", "f1")]
+        assert shown == pytest.approx(list(counts[1:]), abs=5e-4)
+        root.page.keyboard.press("End")
+        settle(root.page)
+        assert root.locator('[data-value="precision"]').inner_text() == "not defined"
+        assert number(root, "recall") == 0
+
+    def test_a_rare_class_costs_precision_and_no_recall(self, visit):
+        root = self.opened(visit, "TF-IDF", "test")
+        root.get_by_role("slider", name="Threshold").fill("0.5")
+        root.get_by_role("slider", name="Share of positives").fill("0")
+        settle(root.page)
+        counts = self.expected("TF-IDF", "test", 0.5)
+        assert number(root, "recall") == pytest.approx(counts.recall, abs=5e-4)
+        rare = 0.01 * counts.recall / (0.01 * counts.recall + 0.99 * counts.false_positives / 500)
+        assert number(root, "precision") == pytest.approx(rare, abs=5e-4)
+
+    def test_a_button_goes_to_the_best_threshold_of_validation(self, visit):
+        root = self.opened(visit, "encoder", "validation")
+        root.get_by_role("button", name="To highest F1").click()
+        settle(root.page)
+        assert number(root, "f1") == number(root, "f1 validation")
+        assert number(root, "threshold") == number(root, "f1 threshold")
+        root.get_by_label("Reviews").select_option("test")
+        settle(root.page)
+        assert number(root, "f1") == number(root, "f1 test")
+
+    def test_a_tap_on_the_histogram_sets_the_threshold(self, visit):
+        root = self.opened(visit, "MiniLM", "test", width=390, touch=True)
+        svg = root.locator(".wit-panels svg").first
+        svg.scroll_into_view_if_needed()
+        frame = svg.locator(".wit-frame").bounding_box()
+        root.page.touchscreen.tap(frame["x"] + 0.8 * frame["width"], frame["y"] + 0.5 * frame["height"])
+        settle(root.page)
+        threshold = float(root.get_by_role("slider", name="Threshold").input_value())
+        assert threshold == pytest.approx(0.8, abs=0.02)
+        assert number(root, "tp") == self.expected("MiniLM", "test", threshold).true_positives
 
 
 def test_the_script_in_the_page_is_the_file_in_the_library(visit):

@@ -12,10 +12,17 @@ import traitlets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.widgets import LearningRateExplorer, LossExplorer, OptimizerPlayground, ScheduleExplorer, base
+from course_lib.widgets import (
+    LearningRateExplorer,
+    LossExplorer,
+    OptimizerPlayground,
+    ScheduleExplorer,
+    ThresholdExplorer,
+    base,
+)
 from course_lib.widgets.base import CourseWidget, module_source, run, script_source, stylesheet
 
-WIDGETS = [LossExplorer, OptimizerPlayground, ScheduleExplorer, LearningRateExplorer]
+WIDGETS = [LossExplorer, OptimizerPlayground, ScheduleExplorer, LearningRateExplorer, ThresholdExplorer]
 RECORDED = {"data", "live", "plane"}  # a page needs the recording, which the file itself does not hold
 VOID = {"input", "br", "meta", "link", "img", "hr"}
 HOSTILE = [
@@ -139,6 +146,12 @@ def test_an_unknown_name_is_refused_with_the_known_ones(widget):
         (LearningRateExplorer, {"rate": "fast"}),
         (LearningRateExplorer, {"data": 3}),
         (LearningRateExplorer, {"live": []}),
+        (ThresholdExplorer, {"model": 1}),
+        (ThresholdExplorer, {"split": None}),
+        (ThresholdExplorer, {"threshold": "0.5"}),
+        (ThresholdExplorer, {"share": None}),
+        (ThresholdExplorer, {"miss": "dear"}),
+        (ThresholdExplorer, {"data": []}),
     ],
 )
 def test_a_wrong_type_is_a_trait_error(widget, state):
@@ -170,6 +183,13 @@ REFUSED = [
     (LearningRateExplorer, "rate", [0, -1, 1.1e6, 1e300, *NO_NUMBER]),
     (LearningRateExplorer, "data", [None, {}, {"subjects": None}, {"subjects": {}}, {"subjects": {"characters": {}}},
                                     {"subjects": "abc"}, [], "data", 0]),
+    (ThresholdExplorer, "model", ["", "tf-idf", "toString", "__proto__", None, 0, True, ["MiniLM"]]),
+    (ThresholdExplorer, "split", ["", "train", "toString", None, 0, True, ["test"]]),
+    (ThresholdExplorer, "threshold", [-0.01, 1.01, 1e300, *NO_NUMBER]),
+    (ThresholdExplorer, "share", [0, 0.0009, 0.9991, 1, -1, *NO_NUMBER]),
+    (ThresholdExplorer, "miss", [-1, 1000.1, 1e300, *NO_NUMBER]),
+    (ThresholdExplorer, "data", [None, {}, {"models": None}, {"models": {}}, {"models": {"m": None}, "labels": {}},
+                                 {"models": "abc", "labels": "abc"}, [], "data", 0]),
 ]  # fmt: skip
 NAMES = {"rate": "rate|Highest rate", "total": "Total steps", "warmup": "Warm-up steps", "floor": "Floor"}
 
@@ -221,6 +241,14 @@ def test_a_wrong_value_gets_a_message_and_keeps_its_controls(widget, key, values
             {"data": None},
             "data: expected the recorded runs of course_lib.recorded.rate_sweep, got none that can be drawn.",
         ),
+        (ThresholdExplorer, {"model": "gpt"}, 'model: expected one of TF-IDF, encoder, MiniLM, got "gpt".'),
+        (ThresholdExplorer, {"threshold": 2.0}, "threshold: expected a number from 0 to 1, got 2."),
+        (ThresholdExplorer, {"share": 1.0}, "share: expected a number from 0.001 to 0.999, got 1."),
+        (
+            ThresholdExplorer,
+            {"data": None},
+            "data: expected the predictions of course_lib.recorded.review_predictions, got none that can be drawn.",
+        ),
     ],
 )
 def test_python_shows_the_message_too(widget, state, said):
@@ -233,6 +261,9 @@ def test_python_shows_the_message_too(widget, state, said):
 def test_a_refused_value_leaves_the_others_in_their_controls(state):
     html = LearningRateExplorer(subject="reviews", **state).to_html()
     assert '<option value="reviews" selected>' in html
+    html = ThresholdExplorer(model="MiniLM", split="validation", threshold=7.0).to_html()
+    assert '<option value="MiniLM" selected>' in html
+    assert '<option value="validation" selected>' in html
     html = ScheduleExplorer(shape="linear", total=77, floor=5.0).to_html()
     assert '<option value="linear" selected>' in html
     assert 'value="77"' in html
@@ -252,7 +283,7 @@ ANYTHING = st.recursive(
 )
 
 
-@pytest.mark.parametrize("widget", [LossExplorer, ScheduleExplorer])
+@pytest.mark.parametrize("widget", [LossExplorer, ScheduleExplorer, ThresholdExplorer])
 @given(data=st.data())
 @settings(max_examples=100, deadline=None)
 def test_no_state_throws_or_leaves_nothing_to_see(widget, data):
@@ -264,6 +295,12 @@ def test_no_state_throws_or_leaves_nothing_to_see(widget, data):
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def hostile_data():
+    scores = {split: [250_000, 999_999] for split in ("validation", "test")}
+    return {"labels": {split: [0, 1] for split in scores}, "models": dict.fromkeys(HOSTILE, scores)}
+
 
 SHOWN = [
     LossExplorer,
@@ -280,6 +317,11 @@ SHOWN = [
     lambda: LearningRateExplorer(subject="momentum", rate=1e-320),
     lambda: LearningRateExplorer(subject="momentum", rate=1.0),
     lambda: LearningRateExplorer(subject=HOSTILE[0]),
+    ThresholdExplorer,
+    lambda: ThresholdExplorer(model="MiniLM", threshold=1.0, share=0.001, miss=1000.0),
+    lambda: ThresholdExplorer(model="encoder", split="validation", threshold=0.0, share=0.999, miss=0.0),
+    lambda: ThresholdExplorer(model=HOSTILE[0]),
+    lambda: ThresholdExplorer(model=HOSTILE[1], data=hostile_data()),
 ]
 shown = pytest.mark.parametrize("make", SHOWN)
 
