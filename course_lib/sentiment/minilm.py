@@ -1,7 +1,7 @@
 """The rival that has read before: MiniLM with a new head, fine-tuned on the reviews (chapters 4 and 10).
 
 Beside what every fine-tuning does, three habits of the field that pay on 2,500 reviews: lower layers move less; each
-review is also read after the small push that harms its loss most (adversarial training); and the same vector has to
+review is read after the small push that harms its loss most (adversarial training); and the same vector has to
 tell the review's phenomenon too (multi-task learning), which the other rivals are never told. EXPERIMENTS.md says what
 each is worth.
 
@@ -36,8 +36,8 @@ class MiniLMSettings:
         weight_decay: of AdamW, on matrices only.
         epochs: passes over the reviews.
         batch_size: B.
-        push: how far training moves a review's word vectors (T, C) the way that makes its loss worse, as one vector's
-            length; the loss is the mean of before and after. 0 leaves them.
+        push: how far training moves a review's word vectors (T, C), as one long vector, the way that makes its loss
+            worse, before it learns from it; 0 leaves them where they are.
         phenomena: weight of a second loss, that of telling the phenomenon; the record's train_loss includes it. With 0
             the reviews' phenomena are not looked at.
         precision: "bf16" or "fp32".
@@ -93,7 +93,7 @@ class PretrainedClassifier(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class FineTuningLoss:
-    """The objective that `fit` minimizes: of label and phenomenon, before and after the push.
+    """The objective that `fit` minimizes: of label and phenomenon, after the push.
 
     A batch's targets are label + 2 * phenomenon, so that one number carries both.
 
@@ -107,18 +107,20 @@ class FineTuningLoss:
     settings: MiniLMSettings
 
     def __call__(self, model: PretrainedClassifier, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the summed loss in nats, half before and half after the push, and the label's logits before it."""
+        """Return the summed loss in nats and the label's logits, both after the push."""
         vectors = model.word_vectors(batch.inputs)  # (B, T, C)
-        if not vectors.requires_grad:  # frozen
-            vectors.requires_grad_()
+        if self.settings.push:
+            vectors = vectors + self._push(model, batch)
         scores = model.scores(vectors, batch.mask)
-        loss = self._loss(scores, batch.targets)
-        if not self.settings.push:
-            return loss, scores[:, :LABELS]
-        (slope,) = torch.autograd.grad(loss, vectors, retain_graph=True)
+        return self._loss(scores, batch.targets), scores[:, :LABELS]
+
+    def _push(self, model: PretrainedClassifier, batch: Batch) -> Tensor:
+        """For each review, the step of that length along the gradient of its loss by its word vectors, (B, T, C)."""
+        vectors = model.word_vectors(batch.inputs).detach().requires_grad_()  # (B, T, C)
+        loss = self._loss(model.scores(vectors, batch.mask), batch.targets)
+        (slope,) = torch.autograd.grad(loss, vectors)  # of the vectors alone, so cheaper than a whole backward pass
         length = slope.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]  # (B, 1, 1)
-        worse = model.scores(vectors + self.settings.push * slope / length, batch.mask)
-        return (loss + self._loss(worse, batch.targets)) / 2, scores[:, :LABELS]
+        return self.settings.push * slope / length
 
     def _loss(self, scores: Tensor, targets: Tensor) -> Tensor:
         loss = cross_entropy(scores[:, :LABELS], targets % LABELS, reduction="sum")
