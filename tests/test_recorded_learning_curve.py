@@ -1,0 +1,213 @@
+"""The recorded learning curves: draws, wrong labels and epochs as promised, and what the script gives again."""
+
+import dataclasses
+from collections import Counter
+
+import pytest
+import torch
+
+from course_lib import recorded, sentiment
+from course_lib.data import load_reviews
+from course_lib.recorded import learning_curve
+from course_lib.recorded.learning_curve import (
+    COPIES,
+    SIZES,
+    SUBSETS,
+    WRONG_SHARES,
+    Condition,
+    conditions,
+    draw,
+    epochs_for,
+    turn_labels,
+)
+from course_lib.sentiment import EncoderSettings, MiniLMSettings, Trained
+
+TRAIN = load_reviews("train")
+RECORDING = recorded.load("learning_curve")
+CONDITION = [field.name for field in dataclasses.fields(Condition)]
+
+
+def ids(reviews):
+    return [review.id for review in reviews]
+
+
+def label_counts(reviews):
+    return Counter(review.label for review in reviews)
+
+
+# --- draws and wrong labels -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [2, 50, 1600, 2500])
+def test_a_draw_is_balanced_and_without_repetition(size):
+    drawn = draw(TRAIN, size, 3)
+    assert label_counts(drawn) == {0: size // 2, 1: size // 2}
+    assert len(set(ids(drawn))) == size
+
+
+def test_draws_are_nested_and_differ_by_number():
+    small, large = draw(TRAIN, 100, 1), draw(TRAIN, 200, 1)
+    assert ids(large)[:100] == ids(small)
+    assert ids(draw(TRAIN, 100, 1)) == ids(small)
+    assert len(set(ids(draw(TRAIN, 100, 2))) & set(ids(small))) < 30
+    assert set(ids(draw(TRAIN, 2500, 0))) == set(ids(TRAIN))
+
+
+@pytest.mark.parametrize("size", [0, -2, 51, 2502])
+def test_draw_refuses_a_size_that_cannot_be_balanced(size):
+    with pytest.raises(ValueError, match=rf"size: expected an even number from 2 to 2500.*got {size}"):
+        draw(TRAIN, size, 0)
+
+
+def test_the_rarer_label_limits_a_draw():
+    pool = [review for review in TRAIN if review.label == 0][:30] + [review for review in TRAIN if review.label][:10]
+    assert len(draw(pool, 20, 0)) == 20
+    with pytest.raises(ValueError, match="from 2 to 20"):
+        draw(pool, 22, 0)
+
+
+@pytest.mark.parametrize(("share", "turned"), [(0, 0), (0.05, 2), (0.1, 5), (0.4, 20), (1, 50)])
+def test_as_many_labels_of_each_kind_are_turned(share, turned):
+    reviews = draw(TRAIN, 100, 0)
+    before = [review.label for review in reviews]
+    after = turn_labels(reviews, share, 7)
+    assert [review.label for review in reviews] == before
+    assert ids(after) == ids(reviews)
+    changed = Counter(old.label for old, new in zip(reviews, after, strict=True) if old.label != new.label)
+    assert changed == ({0: turned, 1: turned} if turned else {})
+    assert turn_labels(reviews, share, 7) == after
+    if turned == 5:
+        assert turn_labels(reviews, share, 8) != after
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_turn_labels_refuses_what_is_no_share(share):
+    with pytest.raises(ValueError, match="share: expected a number from 0 to 1"):
+        turn_labels(TRAIN, share, 0)
+
+
+def test_copies_and_wrong_labels_of_a_condition():
+    copied = Condition(size=80, subset=1, copies=COPIES).reviews()
+    assert set(Counter(ids(copied)).values()) == {4}
+    assert set(ids(copied)) == set(ids(draw(TRAIN, 20, 1)))
+    spoiled = Condition(size=80, subset=1, wrong=0.25).reviews()
+    right = {review.id: review.label for review in TRAIN}
+    assert sum(review.label != right[review.id] for review in spoiled) == 20
+
+
+# --- epochs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "epochs"), [(50, 75), (100, 38), (400, 12), (800, 6), (1600, 5), (2500, 5)])
+def test_the_encoder_makes_150_updates_or_five_passes(size, epochs):
+    assert epochs_for("encoder", size, EncoderSettings(epochs=5, batch_size=32)) == epochs
+
+
+@pytest.mark.parametrize(("size", "epochs"), [(50, 12), (100, 12), (200, 8), (400, 4), (2500, 4)])
+def test_minilm_makes_100_updates_or_twelve_passes(size, epochs):
+    assert epochs_for("minilm", size, MiniLMSettings(epochs=4, batch_size=16)) == epochs
+
+
+def test_the_settings_own_epochs_are_never_cut():
+    assert epochs_for("minilm", 50, MiniLMSettings(epochs=20)) == 20
+
+
+# --- the recording ----------------------------------------------------------------------------------------------------
+
+
+def key(run):
+    return tuple(run[name] for name in CONDITION)
+
+
+def wanted(part):
+    return [dataclasses.astuple(condition) for condition in conditions(part)]
+
+
+def test_conditions_are_those_the_chapter_reads():
+    assert len(wanted("encoder")) == SUBSETS["encoder"] * (len(SIZES) + len(WRONG_SHARES) + 1) == 60
+    assert len(wanted("minilm")) == SUBSETS["minilm"] * len(SIZES) == 21
+    assert len(set(wanted("encoder"))) == 60
+
+
+def test_the_encoder_part_is_whole():
+    assert sorted(map(key, RECORDING["encoder"]["runs"])) == sorted(wanted("encoder"))
+    assert RECORDING["encoder"]["settings"] == dataclasses.asdict(EncoderSettings())
+
+
+def test_the_minilm_part_holds_runs_that_were_asked_for():
+    runs = [key(run) for run in RECORDING.get("minilm", {"runs": []})["runs"]]
+    assert set(runs) <= set(wanted("minilm"))
+    assert len(set(runs)) == len(runs)
+
+
+@pytest.mark.parametrize("part", [name for name in SUBSETS if name in RECORDING])
+def test_values(part):
+    for run in RECORDING[part]["runs"]:
+        assert 0 < run["validation_error"] < 0.6
+        assert 0 < run["test_error"] < 0.6
+        for split, n in {"validation": 500, "test": 1000}.items():
+            wrong = n * run[f"{split}_error"]
+            assert wrong == pytest.approx(round(wrong), abs=1e-6)  # a count of reviews
+        assert run["validation_loss"] > 0
+        assert run["test_loss"] > 0
+        assert run["epochs"] >= RECORDING[part]["settings"]["epochs"]
+
+
+def test_training_again_gives_the_recorded_errors():
+    run = next(run for run in RECORDING["encoder"]["runs"] if key(run) == (50, 0, 0.0, 1))
+    figures = learning_curve.measure(learning_curve.train("encoder", Condition(size=50, subset=0)))
+    for name in ("validation_error", "test_error"):
+        assert figures[name] == pytest.approx(run[name], abs=0.03)
+
+
+# --- the script -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """The script in an empty folder, where each run is an answer without a training; gives the list of runs."""
+    seen = []
+
+    def answer(part, condition):
+        seen.append((part, condition.size, condition.subset))
+        return Trained(part, lambda texts: torch.tensor([[0.0, 1.0]]).repeat(len(texts), 1), None, None)
+
+    monkeypatch.setattr(recorded, "FOLDER", tmp_path)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(learning_curve, "train", answer)
+    return seen
+
+
+def test_the_script_goes_on_where_it_stopped_and_keeps_the_other_part(trained):
+    learning_curve.main(["minilm", "--largest", "100"])
+    assert trained == [("minilm", size, subset) for subset in range(3) for size in (50, 100)]
+    first = recorded.load("learning_curve")
+    learning_curve.main(["minilm", "--largest", "200"])
+    assert trained[6:] == [("minilm", 200, subset) for subset in range(3)]
+    learning_curve.main([])
+    made = recorded.load("learning_curve")
+    assert made["minilm"]["runs"][:6] == first["minilm"]["runs"]
+    assert [key(run) for run in made["encoder"]["runs"]] == wanted("encoder")
+    assert made["encoder"]["runs"][0].keys() == RECORDING["encoder"]["runs"][0].keys()
+    assert made["encoder"]["runs"][0]["validation_error"] == 0.5
+    assert made["encoder"]["made_by"].keys() == RECORDING["encoder"]["made_by"].keys()
+
+
+def test_other_settings_or_fresh_begin_a_part_again(trained, monkeypatch):
+    learning_curve.main(["minilm", "--largest", "50"])
+    learning_curve.main(["minilm", "--largest", "50"])
+    assert len(trained) == 3
+    monkeypatch.setattr(learning_curve, "MiniLMSettings", lambda: sentiment.MiniLMSettings(epochs=9))
+    learning_curve.main(["minilm", "--largest", "50"])
+    assert len(trained) == 6
+    assert recorded.load("learning_curve")["minilm"]["settings"]["epochs"] == 9
+    learning_curve.main(["minilm", "--largest", "50", "--fresh"])
+    assert len(trained) == 9
+    assert len(recorded.load("learning_curve")["minilm"]["runs"]) == 3
+
+
+def test_the_script_refuses_an_unknown_part(trained, capsys):
+    with pytest.raises(SystemExit):
+        learning_curve.main(["bert"])
+    assert "invalid choice" in capsys.readouterr().err
+    assert trained == []
