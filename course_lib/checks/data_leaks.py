@@ -13,7 +13,7 @@ from functools import cache
 from course_lib.checks.answers import Hint, expect
 from course_lib.data import Leak, Review, find_leaks, load_reviews
 
-SEED = 17
+SEED = 18
 TRAIN, EXAM = 600, 200
 COPIES = 10  # of each kind, and as many decoys
 REWORDED_EVERY = (6, 11)  # one word in six changed, or one in eleven: similarities on both sides of one half
@@ -51,8 +51,9 @@ def _reword(text: str, every: int, rng: random.Random) -> str:
 def plant() -> Planted:
     """Make the training set and the exam; always the same."""
     rng = random.Random(SEED)
+    # Not from the test set: chapter 03 scores no model on it before its last section.
     train = load_reviews("train", seed=SEED, limit=TRAIN)
-    exam = [replace(r, id=f"ex-{i:03d}") for i, r in enumerate(load_reviews("test", seed=SEED, limit=EXAM))]
+    exam = [replace(r, id=f"ex-{i:03d}") for i, r in enumerate(load_reviews("validation", seed=SEED, limit=EXAM))]
     # Only long reviews are reworded: in a short one a changed word changes most runs of three.
     long = rng.sample([review for review in exam if len(review.text.split()) >= 35], COPIES)
     short = [review for review in exam if review not in long]

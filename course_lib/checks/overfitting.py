@@ -200,9 +200,9 @@ _HALVES = {
         (_T * statistics.pstdev(_DIFFERENCES) / _ROOT,)
     ),
     "that is for a single difference. The mean of n differences is surer by the root of n": ((_T * _SPREAD,)),
-    "the factor T is missing: that is one standard error, not a 95% interval": ((_SPREAD / _ROOT,)),
-    "that is the spread of the differences. Divide by the root of n, then multiply by T": ((_SPREAD,)),
-    "1.96 is for many seeds. With five the spread itself is uncertain: T is 2.776": ((1.96 * _SPREAD / _ROOT,)),
+    "the factor t is missing: that is one standard error, not a 95% interval": ((_SPREAD / _ROOT,)),
+    "that is the spread of the differences. Divide by the root of n, then multiply by t": ((_SPREAD,)),
+    "1.96 is for many seeds. With five the spread itself is uncertain: t is 2.776": ((1.96 * _SPREAD / _ROOT,)),
     "that is the whole width of the interval; half of it was asked for": ((2 * _RIGHT,)),
 }
 
