@@ -55,9 +55,7 @@ def check_nearest(answer: Callable[[Tensor, int, int], list[int]]) -> str:
     order = ranked(units @ units[i])
     mistakes = {
         "the word itself is its own nearest neighbor; leave it out": [i, *order[: k - 1]],
-        "right, and one too many or too few? With the word itself left out, k rows remain to be returned": order[
-            : k - 1
-        ],
+        "one is missing: leave out the word itself first, and then take the first k": order[: k - 1],
         "that is everything, sorted; return the first k": order,
         "these are the least similar ones: sort from the largest cosine down": order[::-1][:k],
         "you compared by dot product, so long vectors win: divide by both lengths first (normalize)": ranked(
