@@ -2,7 +2,8 @@
 
 They are the course's rivals: chapters 2, 3, 4, 10 and 11 train them on the same reviews and compare what comes out.
 Each `train_...` takes reviews and gives back a `Trained`, which turns texts into logits. How the two networks are
-trained is in their settings, whose defaults were chosen on validation (EXPERIMENTS.md).
+trained is in their settings, whose defaults were chosen on validation (EXPERIMENTS.md). `attention` measures where a
+trained encoder looks.
 """
 
 from course_lib.sentiment.encoder import EncoderSettings, train_encoder

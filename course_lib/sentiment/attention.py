@@ -1,7 +1,6 @@
 """Where a classifier's first layer looks: the measurement behind the attention pictures of chapter 02.
 
-The chapter asks what such weights are worth; how attention makes them is the subject of a later chapter, so the
-tensors are kept out of the notebook.
+The chapter asks what such weights are worth; how attention makes them is the subject of chapter 15.
 
 Shape legend: T tokens, C features, H heads, D features a head.
 """
