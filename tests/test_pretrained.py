@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import types
 from dataclasses import FrozenInstanceError
 from importlib import metadata
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from children import run_python
 
 from course_lib import pretrained
 from course_lib.data import Review, load_reviews
@@ -36,18 +35,6 @@ TEXTS = ["Good film.", "", "The plot is thin, but the cast saves it: a fine even
 @pytest.fixture(scope="module")
 def encoder() -> tuple[Any, Any]:
     return load_encoder("minilm")
-
-
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    search_path = os.pathsep.join(part for part in (os.environ.get("PYTHONPATH"), str(ROOT)) if part)
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": search_path, **environment},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
 
 
 def copied_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -4,9 +4,7 @@ import builtins
 import hashlib
 import io
 import json
-import os
 import re
-import subprocess
 import sys
 import threading
 import types
@@ -23,6 +21,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 import torch
+from children import run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,19 +48,6 @@ from course_lib.tokenization import CharTokenizer, WordTokenizer
 
 ROOT = Path(__file__).parents[1]
 SIZES = {"train": 2500, "validation": 500, "test": 1000}
-
-
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    # The inherited PYTHONPATH stays first: conftest.py cuts the network of child processes with it.
-    search_path = os.pathsep.join(part for part in (os.environ.get("PYTHONPATH"), str(ROOT)) if part)
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": search_path, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 # --- the package ----------------------------------------------------------------------------------------------------
