@@ -496,7 +496,7 @@ export function controls(state, { playing = false } = {}) {
     },
     {
       kind: "slider", key: "rate", label: `Rate of ${selected}`, stops: RATES, value: rates[selected],
-      change: (value) => ({ rates: { ...rates, [selected]: value } }),
+      change: (value, now) => ({ rates: { ...now.rates, [selected]: value } }),
     },
     ...OWN[selected].map((key) => slider(key, key, KEPT)),
     slider("decay", "Weight decay, all", AMOUNTS),
@@ -516,7 +516,7 @@ function startSlider([min, max], letter, start, index) {
   return {
     kind: "slider", key: `start ${letter}`, label: `Start ${letter}`, value: start[index],
     min, max, step: grain([min, max]),
-    change: (value) => ({ start: start.map((old, i) => (i === index ? value : old)) }),
+    change: (value, now) => ({ start: now.start.map((old, i) => (i === index ? value : old)) }),
   };
 }
 

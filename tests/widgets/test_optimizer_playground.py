@@ -488,3 +488,16 @@ def test_a_plane_goes_through_its_three_points():
     assert abs(found.corners[0, 1]) < 1e-9
     with pytest.raises(ValueError, match="not on one line"):
         loss_plane.plane_through(start, first, 3 * first - 2 * start)
+
+
+def test_a_control_changes_the_state_of_now_and_not_that_of_its_drawing():
+    # Two changes within one frame: the second must keep the first, though its control was drawn before it.
+    script = """(() => {
+      const before = { ...defaults, plane: null };
+      const specs = controls(before);
+      const change = (key, value, state) => ({ ...state, ...specs.find((spec) => spec.key === key).change(value, state) });
+      const other = { ...before, rates: { ...before.rates, Adam: 0.5 } };
+      const moved = change("start y", -0.8, change("start x", 6, before));
+      return { start: moved.start, Adam: change("rate", 0.001, other).rates.Adam };
+    })()"""
+    assert base.run("optimizer_playground", script) == {"start": [6, -0.8], "Adam": 0.5}
