@@ -495,9 +495,10 @@ def test_a_control_changes_the_state_of_now_and_not_that_of_its_drawing():
     script = """(() => {
       const before = { ...defaults, plane: null };
       const specs = controls(before);
-      const change = (key, value, state) => ({ ...state, ...specs.find((spec) => spec.key === key).change(value, state) });
+      const of = (key) => specs.find((spec) => spec.key === key);
+      const change = (key, value, state) => ({ ...state, ...of(key).change(value, state) });
       const other = { ...before, rates: { ...before.rates, Adam: 0.5 } };
       const moved = change("start y", -0.8, change("start x", 6, before));
       return { start: moved.start, Adam: change("rate", 0.001, other).rates.Adam };
     })()"""
-    assert base.run("optimizer_playground", script) == {"start": [6, -0.8], "Adam": 0.5}
+    assert run("optimizer_playground", script) == {"start": [6, -0.8], "Adam": 0.5}
