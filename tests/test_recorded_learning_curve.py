@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from course_lib import recorded, sentiment
-from course_lib.data import load_reviews
+from course_lib.data import draw_balanced, load_reviews
 from course_lib.recorded import learning_curve
 from course_lib.recorded.learning_curve import (
     COPIES,
@@ -16,9 +16,7 @@ from course_lib.recorded.learning_curve import (
     WRONG_SHARES,
     Condition,
     conditions,
-    draw,
     epochs_for,
-    turn_labels,
 )
 from course_lib.sentiment import EncoderSettings, MiniLMSettings, Trained
 
@@ -35,61 +33,13 @@ def label_counts(reviews):
     return Counter(review.label for review in reviews)
 
 
-# --- draws and wrong labels -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [2, 50, 1600, 2500])
-def test_a_draw_is_balanced_and_without_repetition(size):
-    drawn = draw(TRAIN, size, 3)
-    assert label_counts(drawn) == {0: size // 2, 1: size // 2}
-    assert len(set(ids(drawn))) == size
-
-
-def test_draws_are_nested_and_differ_by_number():
-    small, large = draw(TRAIN, 100, 1), draw(TRAIN, 200, 1)
-    assert ids(large)[:100] == ids(small)
-    assert ids(draw(TRAIN, 100, 1)) == ids(small)
-    assert len(set(ids(draw(TRAIN, 100, 2))) & set(ids(small))) < 30
-    assert set(ids(draw(TRAIN, 2500, 0))) == set(ids(TRAIN))
-
-
-@pytest.mark.parametrize("size", [0, -2, 51, 2502])
-def test_draw_refuses_a_size_that_cannot_be_balanced(size):
-    with pytest.raises(ValueError, match=rf"size: expected an even number from 2 to 2500.*got {size}"):
-        draw(TRAIN, size, 0)
-
-
-def test_the_rarer_label_limits_a_draw():
-    pool = [review for review in TRAIN if review.label == 0][:30] + [review for review in TRAIN if review.label][:10]
-    assert len(draw(pool, 20, 0)) == 20
-    with pytest.raises(ValueError, match="from 2 to 20"):
-        draw(pool, 22, 0)
-
-
-@pytest.mark.parametrize(("share", "turned"), [(0, 0), (0.05, 2), (0.1, 5), (0.4, 20), (1, 50)])
-def test_as_many_labels_of_each_kind_are_turned(share, turned):
-    reviews = draw(TRAIN, 100, 0)
-    before = [review.label for review in reviews]
-    after = turn_labels(reviews, share, 7)
-    assert [review.label for review in reviews] == before
-    assert ids(after) == ids(reviews)
-    changed = Counter(old.label for old, new in zip(reviews, after, strict=True) if old.label != new.label)
-    assert changed == ({0: turned, 1: turned} if turned else {})
-    assert turn_labels(reviews, share, 7) == after
-    if turned == 5:
-        assert turn_labels(reviews, share, 8) != after
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_turn_labels_refuses_what_is_no_share(share):
-    with pytest.raises(ValueError, match="share: expected a number from 0 to 1"):
-        turn_labels(TRAIN, share, 0)
+# --- conditions -------------------------------------------------------------------------------------------------------
 
 
 def test_copies_and_wrong_labels_of_a_condition():
     copied = Condition(size=80, subset=1, copies=COPIES).reviews()
     assert set(Counter(ids(copied)).values()) == {4}
-    assert set(ids(copied)) == set(ids(draw(TRAIN, 20, 1)))
+    assert set(ids(copied)) == set(ids(draw_balanced(TRAIN, 20, 1)))
     spoiled = Condition(size=80, subset=1, wrong=0.25).reviews()
     right = {review.id: review.label for review in TRAIN}
     assert sum(review.label != right[review.id] for review in spoiled) == 20

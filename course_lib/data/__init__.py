@@ -5,6 +5,7 @@ from course_lib.data.blocks import IGNORE_INDEX, TextBlocks
 from course_lib.data.hub import DataError
 from course_lib.data.leaks import Duplicate, Leak, find_duplicates, find_leaks
 from course_lib.data.reviews import PHENOMENA, REGISTERS, Review, label_counts, load_reviews
+from course_lib.data.subsets import draw_balanced, turn_labels
 from course_lib.data.text import load_text, split_text
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Review",
     "ReviewBatches",
     "TextBlocks",
+    "draw_balanced",
     "find_duplicates",
     "find_leaks",
     "label_counts",
@@ -26,4 +28,5 @@ __all__ = [
     "load_text",
     "pad",
     "split_text",
+    "turn_labels",
 ]

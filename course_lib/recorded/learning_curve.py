@@ -11,7 +11,6 @@ interrupted script goes on where it stopped. Other default settings than the rec
 
 import argparse
 import math
-import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 
 from course_lib import metrics, recorded, sentiment
-from course_lib.data import Review, load_reviews
+from course_lib.data import Review, draw_balanced, load_reviews, turn_labels
 from course_lib.data.reviews import Split
 from course_lib.losses import cross_entropy
 from course_lib.sentiment import EncoderSettings, MiniLMSettings, Trained
@@ -53,54 +52,8 @@ class Condition:
 
     def reviews(self) -> list[Review]:
         """The reviews of this run, from the training split."""
-        distinct = draw(load_reviews("train"), self.size // self.copies, self.subset)
+        distinct = draw_balanced(load_reviews("train"), self.size // self.copies, self.subset)
         return turn_labels(distinct, self.wrong, self.subset) * self.copies
-
-
-def draw(reviews: Sequence[Review], size: int, subset: int) -> list[Review]:
-    """Draw a balanced subset at random.
-
-    Args:
-        reviews: What to draw from, half of them or more of either label.
-        size: How many, an even number: half of each label.
-        subset: Which draw; two sizes of one draw are nested.
-
-    Returns:
-        The reviews, the labels in turn.
-
-    Raises:
-        ValueError: The size is odd, below 2, or more than the rarer label allows.
-    """
-    of_label = [[review for review in reviews if review.label == label] for label in (0, 1)]
-    most = 2 * min(map(len, of_label))
-    if size % 2 or not 2 <= size <= most:
-        raise ValueError(f"size: expected an even number from 2 to {most}, half of each label; got {size!r}")
-    for label, mine in enumerate(of_label):
-        random.Random(2 * subset + label).shuffle(mine)
-    return [review for pair in zip(*of_label, strict=False) for review in pair][:size]
-
-
-def turn_labels(reviews: Sequence[Review], share: float, seed: int) -> list[Review]:
-    """Give a share of the reviews the other label, as many of label 0 as of label 1, chosen at random.
-
-    Args:
-        reviews: N reviews.
-        share: Of each label, from 0 to 1; rounded to whole reviews.
-        seed: Decides which.
-
-    Returns:
-        As many reviews in the same order; those that were turned are new objects.
-
-    Raises:
-        ValueError: The share is no share.
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share: expected a number from 0 to 1, got {share!r}")
-    turned: set[int] = set()
-    for label in (0, 1):
-        places = [i for i, review in enumerate(reviews) if review.label == label]
-        turned.update(random.Random(2 * seed + label).sample(places, round(share * len(places))))
-    return [replace(review, label=1 - review.label) if i in turned else review for i, review in enumerate(reviews)]
 
 
 def epochs_for(part: str, size: int, settings: EncoderSettings | MiniLMSettings) -> int:
