@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from course_lib.files import replacing
+from course_lib.files import explained, replacing
 
 CHECKPOINT_FILE = "checkpoint.pt"
 WEIGHTS_FILE = "model.safetensors"
@@ -144,18 +144,8 @@ def save_weights(path: Path | str, weights: dict[str, Tensor], metadata: dict[st
     Raises:
         OutputError: The folder cannot be written or the disk is full.
     """
-    with replacing(path) as temporary:
-        try:
-            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary, metadata)
-        except SafetensorError as error:  # it wraps the system's error; the folder's own error says more
-            raise OSError(_errno_in(str(error)), str(error)) from error
-
-
-def _errno_in(message: str) -> int:
-    """The number in "(os error 28)", which is all that safetensors passes on; 0 if there is none."""
-    _, _, tail = message.partition("os error ")
-    digits = tail.partition(")")[0]
-    return int(digits) if digits.isdecimal() else 0
+    with replacing(path) as temporary, explained(path):  # safetensors wraps the system's error
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary, metadata)
 
 
 def load_weights(path: Path | str, model: nn.Module) -> None:

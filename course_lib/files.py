@@ -33,6 +33,35 @@ def _explain(path: Path, error: OSError) -> OutputError:
 
 
 @contextmanager
+def explained(path: Path | str) -> Iterator[None]:
+    """Turn the system's error on writing, bare or wrapped by a library, into one that says what to do.
+
+    Raises:
+        OutputError: what is written under `path` could not be.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise _explain(Path(path), error) from error
+    except Exception as error:  # safetensors and torch pass the system's error on in their own
+        if (inner := _system_error(error)) is None:
+            raise
+        raise _explain(Path(path), inner) from error
+
+
+def _system_error(error: BaseException) -> OSError | None:
+    """The error of the system that another one was raised for: its cause, its context, or the number in its text."""
+    for before in (error.__cause__, error.__context__):
+        if isinstance(before, OSError):
+            return before
+    _, _, tail = str(error).partition("os error ")  # safetensors: "I/O error: ... (os error 28)"
+    number = tail.partition(")")[0]
+    return OSError(int(number), os.strerror(int(number))) if number.isdecimal() else None
+
+
+@contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Give a temporary path to write to, then put that file in the place of `path` in one step.
 
@@ -58,12 +87,18 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield temporary
         with temporary.open("r+b") as written:  # Windows syncs only what is open for writing
             os.fsync(written.fileno())  # the move must not reach the disk before the content does
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's files are private to the user
+        readable(temporary)  # mkstemp's files are private to the user
         os.replace(temporary, path)
     except OSError as error:
         raise _explain(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def readable(path: Path) -> Path:
+    """Give a file the permissions that a new file of this user has."""
+    path.chmod(0o666 & ~_umask())
+    return path
 
 
 def _umask() -> int:

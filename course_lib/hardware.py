@@ -147,6 +147,29 @@ def _precisions(kind: str, number: int) -> tuple[str, ...]:
     return ("fp32", "bf16") if units.get("avx512_bf16") or units.get("amx_bf16") else ("fp32",)
 
 
+def peak_memory(device: str = "cpu") -> int:
+    """The most memory that this process has held so far, in bytes.
+
+    Args:
+        device: "cuda:0" and the like ask torch about the accelerator; all else is the process's resident memory.
+    """
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # Windows, where psutil knows the peak
+        return int(psutil.Process().memory_info().peak_wset)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if platform.system() == "Darwin" else peak * 1024)  # macOS counts bytes, Linux kilobytes
+
+
+def memory_in_use(device: str = "cpu") -> int:
+    """The memory that this process holds now, in bytes; as `peak_memory`."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.memory_allocated(device))
+    return int(psutil.Process().memory_info().rss)
+
+
 def seed_everything(seed: int) -> None:
     """Start every random number generator that a run may use from one number: Python's, NumPy's and torch's.
 

@@ -14,7 +14,7 @@ from course_lib.pretrained.checkpoints import (
     locate,
 )
 from course_lib.pretrained.layers import body_layers, resize_body
-from course_lib.pretrained.loading import Loaded, load_causal_lm, load_classifier, load_encoder, load_tokenizer
+from course_lib.pretrained.loading import Loaded, load_causal_lm, load_classifier, load_encoder, load_tokenizer, quiet
 from course_lib.pretrained.vectors import embed, whole_words, word_vectors
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "load_encoder",
     "load_tokenizer",
     "locate",
+    "quiet",
     "resize_body",
     "whole_words",
     "word_vectors",

@@ -96,7 +96,7 @@ def load_tokenizer(name: str | Path = "minilm") -> Any:
     from transformers import AutoTokenizer
 
     where, local = locate(name)
-    with _quiet(), _explained(name):
+    with quiet(), _explained(name):
         return AutoTokenizer.from_pretrained(where, local_files_only=local)
 
 
@@ -105,7 +105,7 @@ def _load(kind: Any, name: str | Path, **options: Any) -> Loaded:
     from transformers import AutoConfig
 
     where, local = locate(name)
-    with _quiet(), _explained(name):
+    with quiet(), _explained(name):
         _check_head(name, AutoConfig.from_pretrained(where, local_files_only=local), options)
         model, report = kind.from_pretrained(
             where, local_files_only=local, use_safetensors=True, output_loading_info=True, **options
@@ -127,21 +127,20 @@ def _check_head(name: str | Path, config: Any, options: dict[str, Any]) -> None:
 @contextmanager
 def _explained(name: str | Path) -> Iterator[None]:
     """Turn what transformers raises on a checkpoint that is absent or damaged into one error that says what to do."""
-    import httpx
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # of httpx or httpx2, whichever the installed version uses
     from safetensors import SafetensorError
 
     try:
         yield
     except PretrainedError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, HTTPError, httpx.HTTPError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, HTTPError) as error:
         raise not_there(name, error) from error
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back the progress bar and the load report of transformers; what they say is in the return value."""
+def quiet() -> Iterator[None]:
+    """Hold back the progress bars and the load report of transformers; what they say is in return values."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
