@@ -1,4 +1,4 @@
-"""The command line: `python -m course_lib hardware | recipes | run` (the page "How to use").
+"""The command line: `python -m course_lib hardware | recipes | run | predict` (the page "How to use").
 
 A mistake in what was typed exits with 2 and one line that says what there is; a run that fails exits with 1 and one
 line that says what to try. No traceback reaches a person. Torch is imported by the command that needs it, not at the
@@ -46,12 +46,13 @@ def _clear_errors() -> Iterator[None]:
     from course_lib.data import DataError
     from course_lib.files import OutputError
     from course_lib.hardware import DeviceError
+    from course_lib.pretrained import PretrainedError
     from course_lib.recipes import RecipeError
     from course_lib.training import DivergenceError
 
     try:
         yield
-    except (RecipeError, DeviceError, OutputError, CheckpointError) as error:
+    except (RecipeError, DeviceError, OutputError, CheckpointError, PretrainedError) as error:
         _fail(error, code=2)
     except (DataError, DivergenceError) as error:
         _fail(error, code=1)
@@ -107,6 +108,7 @@ def recipes(device: DeviceOption = None, as_json: JsonOption = False) -> None:
                     "scale": scale,
                     "source": recipe.source,
                     "title": recipe.title,
+                    "variations": recipe.variations,
                     "steps": expected.steps,
                     "forecast_seconds": round(expected.seconds, 1),
                     "settings": asdict(settings),
@@ -123,12 +125,23 @@ def recipes(device: DeviceOption = None, as_json: JsonOption = False) -> None:
         console = Console(highlight=False)
         console.print(table)
         for recipe in RECIPES.values():
-            console.print(f"{recipe.name}: {recipe.title} (source: {recipe.source})")
+            varied = f"; variations: {', '.join(recipe.variations)}" if recipe.variations else ""
+            console.print(f"{recipe.name}: {recipe.title} (source: {recipe.source}{varied})")
         console.print("Pocket scale needs no network; full scale loads its data from the Hugging Face hub.")
 
 
 def _in_words(settings: "Settings") -> str:
-    shown = ("source", "batch_size", "optimizer", "learning_rate", "schedule", "warmup_steps", "d_model", "n_layers")
+    shown = (
+        "source",
+        "checkpoint",
+        "batch_size",
+        "optimizer",
+        "learning_rate",
+        "schedule",
+        "warmup_steps",
+        "d_model",
+        "n_layers",
+    )
     return ", ".join(f"{name}={getattr(settings, name)}" for name in shown if hasattr(settings, name))
 
 
@@ -141,6 +154,10 @@ def run(
     max_steps: Annotated[int | None, typer.Option(help="Stop after this many updates.")] = None,
     device: DeviceOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    variation: Annotated[str | None, typer.Option(help="A named change of the recipe; `recipes` lists them.")] = None,
+    allow_single_class: Annotated[
+        bool, typer.Option("--allow-single-class", help="Fine-tune even if all training reviews have one label.")
+    ] = False,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting.")] = None,
 ) -> None:
     """Train one recipe and leave its record, curve, checkpoint and weights in a folder."""
@@ -152,11 +169,14 @@ def run(
         requested = parse_changes(changes or [])
         if max_steps is not None:
             requested["max_steps"] = str(max_steps)
+        if allow_single_class:
+            requested["allow_single_class"] = "true"
         if not 0 <= seed < 2**32:
             raise RecipeError(f"--seed: expected 0 to 2**32 - 1; got {seed}")
-        chosen, settings = find(recipe, scale, requested)
+        chosen, settings = find(recipe, scale, requested, variation)
         machine = detect(device)
-        folder = out or _folder(f"{recipe}-{scale}", resume)
+        name = "-".join(part for part in (recipe, scale, variation) if part)
+        folder = out or _folder(name, resume)
         with _stop_at_a_step() as on_step:
             outcome = run_recipe(
                 chosen,
@@ -176,9 +196,42 @@ def run(
         if not outcome.finished:
             given = "".join(f" --set {pair}" for pair in changes or [])
             given += "" if max_steps is None else f" --max-steps {max_steps}"
+            given += "" if variation is None else f" --variation {variation}"
+            given += " --allow-single-class" if allow_single_class else ""
             again = f"python -m course_lib run {recipe} --scale {scale} --seed {seed}{given} --out {folder} --resume"
             _say(f"go on with: {again}")
             raise typer.Exit(130)
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run of a classifier.")],
+    text: Annotated[str | None, typer.Argument(help="What to judge; without it, each line of standard input.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which label a trained classifier gives a text, and how sure it is."""
+    with _clear_errors():
+        from course_lib.finetuning.predict import load_saved
+        from course_lib.recipes import RecipeError
+
+        texts = [text] if text is not None else [line.rstrip("\r\n") for line in typer.get_text_stream("stdin")]
+        texts = [line for line in texts if line.strip()] if text is None else texts
+        if not texts:
+            raise RecipeError("predict: expected a text, or lines on standard input; got none")
+        classifier = load_saved(folder)
+        try:
+            answers = classifier.predict(texts)
+        except ValueError as error:
+            raise RecipeError(f"predict: {error}") from error
+        if as_json:
+            rows = [{"text": line, **answer._asdict()} for line, answer in zip(texts, answers, strict=True)]
+            typer.echo(json.dumps(rows if text is None else rows[0], indent=1, ensure_ascii=False))
+            return
+        for line, answer in zip(texts, answers, strict=True):
+            said = f"{answer.name} ({answer.label}), probability {answer.probability:.3f}"
+            if answer.cut:
+                said += f"; cut: only the first part of its {answer.tokens} tokens was read"
+            _say(said if text is not None else f"{said}: {line[:60]}")
 
 
 def _folder(name: str, resume: bool) -> Path:

@@ -139,8 +139,8 @@ def load_saved(folder: Path | str) -> Classifier:
         labels = len(config.get("id2label") or NAMES)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PretrainedError(
-            f"{folder}: expected the folder of a finished classifier, with config.json (fine-tuned) or model.json (made "
-            "from scratch); `python -m course_lib run distilbert-imdb` trains one and says where it is"
+            f"{folder}: expected the folder of a finished classifier, with config.json (fine-tuned) or model.json "
+            "(made from scratch); `python -m course_lib run distilbert-imdb` trains one and says where it is"
         ) from error
     if not any("SequenceClassification" in kind for kind in kinds):
         raise PretrainedError(f"{folder}: expected a classifier; it holds {', '.join(kinds)}, which has no labels")

@@ -1,5 +1,6 @@
 """One run of Trainer, from a loaded model to a folder that can be used: for classifiers and language models alike."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -124,7 +125,9 @@ def run_trainer(
         with _recording(record, folder):
             trainer.train(resume_from_checkpoint=checkpoint)
             record.run["ended"] = _ending(trainer, stop)
-            record.run["log"] = trainer.state.log_history[-1]
+            record.run["best_step"] = trainer.state.best_global_step
+            record.run["best"] = trainer.state.best_metric
+            record.run["trainer"] = trainer.state.log_history[-1]  # its summary of the run
             record.run["peak_memory_bytes"] = peak_memory(hardware.device)
     finished = stop is None or stop.reason is None
     model = loaded.model.to("cpu").eval()
@@ -138,7 +141,7 @@ def run_trainer(
         figures=_figures(trainer),
         finished=finished,
         forecast=forecast.forecast,
-        seconds=record.run["log"]["train_runtime"],
+        seconds=record.run["seconds"],
         peak_memory_bytes=record.run["peak_memory_bytes"],
     )
 
@@ -192,13 +195,15 @@ def _figures(trainer: CourseTrainer) -> dict[str, Any]:
 
 @contextmanager
 def _recording(record: RunRecord, folder: Path | None) -> Iterator[None]:
-    """Write down how the run ended, whatever way it does."""
+    """Write down how the run ended, whatever way it does, and how long it took."""
+    started = time.perf_counter()
     try:
         yield
     except BaseException as error:
         record.run["ended"] = f"failed: {type(error).__name__}: {error}"
         raise
     finally:
+        record.run["seconds"] = round(time.perf_counter() - started, 3)
         if folder:
             record.save(folder)
 

@@ -15,6 +15,7 @@ from course_lib import metrics
 from course_lib.data import TextBlocks, load_text, split_text
 from course_lib.generation import generate, next_token_logits
 from course_lib.models import LMConfig, TransformerLM, count_parameters
+from course_lib.recipes.from_scratch import carry_out
 from course_lib.recipes.settings import RecipeError, Settings, check_choice
 from course_lib.recipes.system import Recipe, System, Workload, save_parts
 from course_lib.tokenization import CharTokenizer
@@ -196,4 +197,5 @@ RECIPE = Recipe(
     },
     build=build,
     workload=workload,
+    carry_out=carry_out,
 )

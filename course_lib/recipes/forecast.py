@@ -15,7 +15,12 @@ from course_lib.training import measuring, prediction_loss
 TRIAL_BATCH = 12
 """Sequences in a timed update at most; a larger batch is scaled up from it, so that the trial stays short."""
 
+TRIAL_OPERATIONS = 1e11
+"""Multiplications and additions in a timed update at most, so that a trial of a large model is short too."""
+
 REPEATS = 3
+PATIENCE = 0.5
+"""Seconds after which nothing is timed once more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +45,10 @@ def forecast(recipe: Recipe, settings: Settings, hardware: Hardware) -> Forecast
     device = torch.device(hardware.device)
     model = work.model.to(device)
     optimizer = settings.make_optimizer(model)
-    rows = min(TRIAL_BATCH, settings.batch_size)
+    per_row = 6 * sum(p.numel() for p in model.parameters()) * work.tokens  # 2 forward and 4 backward a weight, a token
+    rows = max(1, min(TRIAL_BATCH, settings.batch_size, int(TRIAL_OPERATIONS / per_row)))
     ids = torch.randint(2, 100, (rows, work.tokens), generator=torch.Generator().manual_seed(0))  # (B, T)
-    targets = ids if work.predicts_next else ids[:, 0] % 2
+    targets = ids if work.predicts_next else ids[:, 0] % 2  # (B, T) or (B,)
     batch = Batch(ids, torch.ones_like(ids, dtype=torch.bool), targets).to(device)
     bf16 = settings.fit_config(hardware.precisions, seed=0).precision == "bf16"
 
@@ -65,9 +71,9 @@ def forecast(recipe: Recipe, settings: Settings, hardware: Hardware) -> Forecast
 
 
 def _best(action: Callable[[], object], device: torch.device) -> float:
-    """The shortest of a few timings, in seconds, the accelerator's queue waited for."""
-    timings = []
-    for _ in range(REPEATS):
+    """The shortest of a few timings, in seconds, the accelerator's queue waited for; a long one is not repeated."""
+    timings: list[float] = []
+    while len(timings) < REPEATS and sum(timings) < PATIENCE:
         started = time.perf_counter()
         action()
         if device.type != "cpu":

@@ -1,9 +1,10 @@
-"""Carry out one recipe: build, look, train, judge, and leave a folder that says how it was made."""
+"""Run one recipe: claim a folder, say what is about to happen, have it carried out, and keep what it came to."""
 
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +14,13 @@ import torch
 import course_lib
 from course_lib.checkpoints import CHECKPOINT_FILE
 from course_lib.files import OutputError, writable_folder, write_text
-from course_lib.hardware import Hardware, seed_everything
-from course_lib.recipes.forecast import duration, forecast
+from course_lib.hardware import Hardware
 from course_lib.recipes.settings import RecipeError, Settings
-from course_lib.recipes.system import Recipe
-from course_lib.run_record import METRICS_FILE, RunRecord
-from course_lib.training import RunState, fit
+from course_lib.recipes.system import Job, Outcome, Recipe
+from course_lib.run_record import METRICS_FILE
 
 SETTINGS_FILE = "run.json"
 RESULT_FILE = "result.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a run came to.
-
-    Args:
-        record: The record of the run.
-        figures: Final figures.
-        words: What they say, in sentences.
-        finished: Whether the run went to its end; a stopped one can be resumed.
-    """
-
-    record: RunRecord
-    figures: dict[str, Any]
-    words: list[str]
-    finished: bool
 
 
 def run(
@@ -50,7 +32,7 @@ def run(
     out: Path | None = None,
     seed: int = 0,
     resume: bool = False,
-    on_step: Callable[[RunState], None] | None = None,
+    on_step: Callable[[Any], None] | None = None,
     progress: bool = True,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
@@ -77,58 +59,35 @@ def run(
         OutputError: The folder cannot be written or already holds a run.
         CheckpointError: There is no usable checkpoint.
         DivergenceError: The loss became NaN or infinite.
+        PretrainedError: A checkpoint is missing, damaged or made for other labels.
     """
     description = describe(recipe, settings, scale, hardware, seed)
     if out is not None:
         _claim_folder(out, description, resume)
     tell(f"{recipe.name} ({scale}): {recipe.title}")
     tell(f"on {hardware.name} ({hardware.device}), seed {seed}{f', into {out}' if out else ''}")
-    expected = forecast(recipe, settings, hardware)
-    tell(f"about {duration(expected.seconds)} for {expected.steps:,} updates, from timing a few")
-    seed_everything(seed)
-    system = recipe.build(settings, seed)
-    for fact in system.facts:
-        tell(fact)
-    model = system.model.to(hardware.device)
-    if (before := system.look()) and not resume:
-        tell(f"before training:\n{before}\n")
-    config = settings.fit_config(hardware.precisions, seed)
-    steps = config.total_steps(len(system.train))
-    _tell_if_warmup_outlives(settings, steps, tell)
-    if out is not None:
-        system.save(out)
-    record = fit(
-        model,
-        system.train,
-        settings.make_optimizer(model),
-        settings.make_schedule(steps),
-        config,
-        evaluate=system.evaluate,
-        out=out,
-        resume=resume,
-        on_step=on_step,
-        progress=progress,
-        run=description,
-    )
-    finished = record.run["ended"].startswith(("finished", "stopped early"))
-    if after := system.look():
-        tell(f"after training:\n{after}\n")
-    figures, words = system.report(model)
-    if out is not None:
-        _write_result(out, figures, words, record)
-    return Outcome(record=record, figures=figures, words=words, finished=finished)
-
-
-def _tell_if_warmup_outlives(settings: Settings, steps: int, tell: Callable[[str], None]) -> None:
-    if 0 < steps <= settings.warmup_steps:
-        tell(
-            f"warning: the warm-up of {settings.warmup_steps} updates outlives the run of {steps}: the rate never "
-            f"reaches {settings.learning_rate:g}. Mend it with --set warmup_steps={steps // 10}."
+    outcome = recipe.carry_out(
+        Job(
+            recipe=recipe,
+            settings=settings,
+            hardware=hardware,
+            out=out,
+            seed=seed,
+            resume=resume,
+            on_step=on_step,
+            progress=progress,
+            tell=tell,
+            description=description,
         )
+    )
+    if out is not None:
+        _write_result(out, outcome)
+    return outcome
 
 
-def _write_result(out: Path, figures: dict[str, Any], words: list[str], record: RunRecord) -> None:
-    result = {"figures": figures, "says": words, "ended": record.run["ended"], "run": record.run}
+def _write_result(out: Path, outcome: Outcome) -> None:
+    run = outcome.record.run
+    result = {"figures": outcome.figures, "says": outcome.words, "ended": run["ended"], "run": run}
     write_text(out / RESULT_FILE, json.dumps(result, indent=1) + "\n")
 
 
@@ -146,6 +105,7 @@ def describe(recipe: Recipe, settings: Settings, scale: str, hardware: Hardware,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
+            "transformers": metadata.version("transformers"),
         },
     }
 

@@ -128,6 +128,21 @@ class Settings:
         return dataclasses.replace(self, **{key: parse(key, text, types_of[key]) for key, text in changes.items()})
 
 
+def warmup_warning(settings: Settings, steps: int) -> str | None:
+    """What to say when the rate never reaches what was set; None when it does.
+
+    Args:
+        settings: Of the run.
+        steps: Its updates.
+    """
+    if not 0 < steps <= settings.warmup_steps:
+        return None
+    return (
+        f"warning: the warm-up of {settings.warmup_steps} updates outlives the run of {steps}: the rate never "
+        f"reaches {settings.learning_rate:g}. Mend it with --set warmup_steps={steps // 10}."
+    )
+
+
 def parse(key: str, text: str, kind: Any) -> Any:
     """Read one value of a declared type from text.
 
