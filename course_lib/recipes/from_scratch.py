@@ -42,5 +42,6 @@ def carry_out(job: Job) -> Outcome:
     if after := system.look():
         tell(f"after training:\n{after}\n")
     figures, words = system.report(model)
+    figures["forecast_seconds"] = expected.seconds
     finished = record.run["ended"].startswith(("finished", "stopped early"))
     return Outcome(record=record, figures=figures, words=words, finished=finished)
