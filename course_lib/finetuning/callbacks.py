@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from course_lib.run_record import RunRecord
+from course_lib.run_record import RecordError, RunRecord
 from course_lib.training import DivergenceError, StopTraining
 
 
@@ -31,11 +31,22 @@ class RecordCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take over what an earlier sitting logged."""
+        seconds = self._earlier_seconds() if state.log_history else {}
         for line in state.log_history:
+            self._before = seconds.get(line["step"], self._before)
+            self._started = time.perf_counter()
             self._take(line, line["step"], line.get("epoch", 0.0))
         self._write_row()
-        if len(self.record):
-            self._before = max((s for s in self.record.columns.get("seconds", []) if s is not None), default=0.0)
+        self._started = time.perf_counter()
+
+    def _earlier_seconds(self) -> dict[int, float]:
+        """From step to seconds, as the record of the earlier sitting has them."""
+        try:
+            earlier = RunRecord.load(self.folder) if self.folder else RunRecord()
+        except RecordError:
+            return {}
+        times = zip(earlier["steps"], earlier.columns.get("seconds", []), strict=False)
+        return {step: seconds for step, seconds in times if seconds is not None}
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note the rate that this update is made with."""
@@ -48,12 +59,13 @@ class RecordCallback(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Take a log line. Raises DivergenceError when its loss is not finite."""
         self._take(logs or {}, state.global_step, state.epoch)
-        loss = (logs or {}).get("loss")
-        if loss is not None and not math.isfinite(loss):
-            raise DivergenceError(
-                f"step {state.global_step}: the loss is {loss} (rate {self._rate:g}); lower the learning rate, clip "
-                "the gradient, or look for damaged data. Checkpoints from before are whole"
-            )
+        for name in ("loss", "eval_loss"):
+            loss = (logs or {}).get(name, 0.0)
+            if not math.isfinite(loss):
+                raise DivergenceError(
+                    f"step {state.global_step}: the {name} is {loss} (rate {self._rate:g}); lower the learning rate, "
+                    "clip the gradient, or look for damaged data. Checkpoints from before are whole"
+                )
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write the last row."""
@@ -109,3 +121,10 @@ class StopCallback(TrainerCallback):
             self.reason = str(reason)
             control.should_save = args.save_strategy != "no"
             control.should_training_stop = True
+            if args.save_total_limit == 1:  # Trainer would end with the best checkpoint alone, not this newest one
+                args.save_total_limit = 2
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Trainer calls this in the middle of an epoch too when it stops there; nothing is due then."""
+        if self.reason is not None and not round(state.epoch, 6).is_integer():
+            control.should_evaluate = control.should_save = False

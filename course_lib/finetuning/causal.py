@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from course_lib import metrics
 from course_lib.data import IGNORE_INDEX, DataError
 from course_lib.finetuning.config import FineTuneConfig
 from course_lib.finetuning.run import FineTuned, Watching, run_trainer
+from course_lib.finetuning.scores import check_best_metric
 from course_lib.hardware import Hardware, detect
 from course_lib.losses import cross_entropy
 from course_lib.pretrained import Loaded, load_causal_lm
@@ -38,7 +40,8 @@ def fine_tune_causal_lm(
         train: the text to learn from. It is cut into blocks of `config.max_length` tokens; the last one may be shorter.
         validation: a text that is only measured; None measures nothing.
         checkpoint: a short name of `pretrained.CHECKPOINTS`, a folder, or a model that is loaded already.
-        config: None is `FineTuneConfig(best_metric="loss")`; its best_metric is "loss", "loss_per_token" or None.
+        config: None is `FineTuneConfig(best_metric="loss")`; its best_metric is "loss", "loss_per_token",
+            "perplexity_per_token" or None.
         hardware: None is what `hardware.detect()` finds.
         out: folder for record, checkpoints and model; None writes nothing, and the model ends with its last weights.
         resume: go on from the newest whole checkpoint in `out`.
@@ -52,9 +55,11 @@ def fine_tune_causal_lm(
 
     Raises:
         DataError: a text is too short to predict anything.
+        ValueError: no evaluation gives the best_metric.
         PretrainedError, CheckpointError, OutputError, DivergenceError: as `fine_tune_classifier`.
     """
     chosen = config or FineTuneConfig(best_metric="loss")
+    check_best_metric(chosen.best_metric, _scores(nats=1.0, count=1))
     loaded = checkpoint if isinstance(checkpoint, Loaded) else load_causal_lm(checkpoint)
     positions = loaded.model.config.max_position_embeddings
     if chosen.max_length > positions:
@@ -138,9 +143,15 @@ def block_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 def token_scores(prediction: Any) -> dict[str, float]:
     """Trainer's compute_metrics: the mean over all predicted tokens, and its perplexity."""
-    nats, count = prediction.predictions.sum(axis=0).tolist()
+    return _scores(*prediction.predictions.sum(axis=0, dtype=np.float64).tolist())
+
+
+def _scores(nats: float, count: float) -> dict[str, float]:
     mean = nats / count if count else math.nan
-    return {"loss_per_token": mean, "perplexity_per_token": metrics.perplexity(mean)}
+    return {
+        "loss_per_token": mean,
+        "perplexity_per_token": math.nan if math.isnan(mean) else metrics.perplexity(mean),
+    }
 
 
 def predicted_tokens(blocks: Sequence[dict[str, list[int]]]) -> int:

@@ -11,7 +11,7 @@ from course_lib.data import DataError, Review
 from course_lib.finetuning.adapter import group_loss
 from course_lib.finetuning.config import FineTuneConfig
 from course_lib.finetuning.run import FineTuned, Watching, run_trainer
-from course_lib.finetuning.scores import classification_scores
+from course_lib.finetuning.scores import check_best_metric, classification_scores, example_scores
 from course_lib.finetuning.texts import Tokenized, check_classes, check_texts, tokenize
 from course_lib.hardware import Hardware, detect
 from course_lib.pretrained import Loaded, load_classifier, resize_body
@@ -53,10 +53,12 @@ def fine_tune_classifier(
 
     Raises:
         DataError: a text is empty, a label out of range, or there is one class only.
+        ValueError: no evaluation gives the best_metric, or there is a patience and no validation.
         PretrainedError: the checkpoint is missing, damaged or made for other labels.
         CheckpointError, OutputError, DivergenceError: as `run_trainer`.
     """
     chosen = config or FineTuneConfig()
+    check_best_metric(chosen.best_metric, example_scores(n_labels))
     check_texts("training", train, n_labels)
     check_classes(train, allow_single_class=allow_single_class)
     if validation is not None:
@@ -116,9 +118,13 @@ def train_classifier(
         config: what the run is told.
         hardware: what it computes with.
         choice: out, resume, watching and run, as `run_trainer` takes them.
+
+    Raises:
+        ValueError: no evaluation gives the best_metric.
     """
     from transformers import DataCollatorWithPadding
 
+    check_best_metric(config.best_metric, example_scores(loaded.model.config.num_labels))
     loaded.tokenizer.model_max_length = config.max_length  # so that whoever loads the model cuts where it was cut here
     return run_trainer(
         loaded,

@@ -3,6 +3,7 @@
 The arguments are those of transformers 5; `tests/test_finetuning_config.py` holds each against the installed signature.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,39 +66,46 @@ class FineTuneConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in ("epochs", "max_steps", "batch_size", "eval_batch_size", "accumulation", "log_every"):
-            self._check(field, getattr(self, field), whole=True)
-        for field in ("eval_every", "save_every", "keep_checkpoints", "patience"):
-            self._check(field, getattr(self, field), whole=True)
-        for field in ("learning_rate", "weight_decay", "warmup_steps"):
-            self._check(field, getattr(self, field), whole=False)
+        for field in ("epochs", "batch_size", "eval_batch_size", "accumulation", "log_every"):
+            self._check_whole(field, least=1)
+        for field in ("max_steps", "eval_every", "save_every", "keep_checkpoints", "patience"):
+            self._check_whole(field, least=1, optional=True)
+        self._check_whole("warmup_steps", least=0)
+        self._check_whole("seed", least=0)
+        for field in ("learning_rate", "weight_decay"):
+            if not _is_number(value := getattr(self, field)) or value < 0:
+                raise ValueError(f"{field}: expected 0 or more; got {value!r}")
+        if len(self.betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas: expected two numbers from 0 to below 1; got {self.betas!r}")
         for field, allowed in (("schedule", ("linear", "cosine", "constant")), ("precision", ("auto", "fp32", "bf16"))):
             if getattr(self, field) not in allowed:
                 raise ValueError(f"{field}: expected one of {', '.join(allowed)}; got {getattr(self, field)!r}")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ValueError(f"clip_norm: expected a norm above 0, or None; got {self.clip_norm}")
-        if self.max_length < 3:
-            raise ValueError(f"max_length: expected at least 3, two of them special tokens; got {self.max_length}")
+        if self.clip_norm is not None and (not _is_number(self.clip_norm) or self.clip_norm <= 0):
+            raise ValueError(f"clip_norm: expected a norm above 0, or None; got {self.clip_norm!r}")
+        if type(self.max_length) is not int or self.max_length < 3:
+            raise ValueError(f"max_length: expected at least 3, two of them special tokens; got {self.max_length!r}")
         if self.patience is not None and self.best_metric is None:
             raise ValueError("patience: expected a best_metric to wait for; got None")
-        if self.best_metric and self.save_every and self.save_every % (self.eval_every or self.save_every + 1):
+        if self.best_metric and self.save_every and self.save_every != self.eval_every:
             raise ValueError(
-                f"save_every: expected a multiple of eval_every ({self.eval_every}) so that the best weights are on "
-                f"disk, or best_metric=None; got {self.save_every}"
+                f"save_every: expected eval_every ({self.eval_every}), or None for the same, so that the best weights "
+                f"are on disk whenever they were met, or best_metric=None; got {self.save_every}"
             )
 
-    @staticmethod
-    def _check(field: str, value: float | None, *, whole: bool) -> None:
-        if value is None and field not in ("max_steps", "eval_every", "save_every", "keep_checkpoints", "patience"):
-            raise ValueError(f"{field}: expected a number; got None")
-        if value is not None and whole and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{field}: expected a whole number, at least 1; got {value!r}")
-        if value is not None and not whole and not value >= 0:
-            raise ValueError(f"{field}: expected 0 or more; got {value!r}")
+    def _check_whole(self, field: str, *, least: int, optional: bool = False) -> None:
+        value = getattr(self, field)
+        if not (optional and value is None) and (type(value) is not int or value < least):
+            raise ValueError(
+                f"{field}: expected a whole number, at least {least}{', or None' if optional else ''}; got {value!r}"
+            )
 
     def uses_bf16(self, hardware: Hardware) -> bool:
         """Whether matrix products run in bf16 on that hardware."""
         return self.precision == "bf16" or (self.precision == "auto" and "bf16" in hardware.precisions)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def training_arguments(
@@ -154,7 +162,7 @@ def training_arguments(
         save_total_limit=config.keep_checkpoints,
         load_best_model_at_end=best is not None and out is not None,
         metric_for_best_model=best and f"eval_{best}",
-        greater_is_better=best is not None and not best.endswith("loss"),
+        greater_is_better=best is not None and not best.startswith(("loss", "perplexity")),
         use_cpu=hardware.kind == "cpu",
         dataloader_pin_memory=hardware.kind == "cuda",
         disable_tqdm=not bar,

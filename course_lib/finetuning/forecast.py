@@ -136,7 +136,8 @@ class ForecastCallback(TrainerCallback):
         def count(strategy: str, every: float) -> int:
             if strategy == "no":
                 return 0
-            return math.ceil(state.max_steps / (an_epoch if strategy == "epoch" else every))
+            apart = an_epoch if strategy == "epoch" else every
+            return math.ceil(state.max_steps / apart) - int(state.global_step // apart)
 
         evaluations = count(args.eval_strategy, state.eval_steps or 1) if self.eval_lengths else 0
         return evaluations, count(args.save_strategy, state.save_steps or 1)

@@ -1,9 +1,11 @@
 """One run of Trainer, from a loaded model to a folder that can be used: for classifiers and language models alike."""
 
+import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from course_lib.files import writable_folder
 from course_lib.finetuning.callbacks import RecordCallback, StopCallback
 from course_lib.finetuning.config import FineTuneConfig, training_arguments
 from course_lib.finetuning.forecast import Forecast, ForecastCallback
-from course_lib.finetuning.trainer import CourseTrainer, newest_checkpoint, save_model
+from course_lib.finetuning.trainer import CourseTrainer, GoOnCallback, newest_checkpoint, save_model
 from course_lib.hardware import Hardware, peak_memory
 from course_lib.pretrained import Loaded
 from course_lib.run_record import RunRecord
@@ -97,10 +99,14 @@ def run_trainer(
         reduce_logits: Trainer's preprocess_logits_for_metrics; None keeps all logits of an evaluation.
 
     Raises:
+        ValueError: there is a patience and no validation.
         CheckpointError: `resume` found no whole checkpoint.
         OutputError: `out` cannot be written, or the disk is full.
         DivergenceError: the loss became NaN or infinite.
     """
+    if config.patience is not None and not validation:
+        raise ValueError("patience: expected validation data, on which to see that nothing improves; got none")
+    config = within_epochs(config, len(train))
     folder = None if out is None else writable_folder(out)
     watch = watching or Watching()
     record = RunRecord({**(run or {}), "finetuning": asdict(config), "ended": "still running"})
@@ -108,10 +114,13 @@ def run_trainer(
         loaded.model.base_model.requires_grad_(False)
     # A validation set in order of length needs less padding; its figures do not depend on the order.
     rows = None if validation is None else sorted(validation, key=lambda row: -len(row["input_ids"]))
-    with _generators_kept():
+    arguments = training_arguments(config, hardware, folder, evaluates=bool(rows), bar=watch.bar)
+    with _generators_kept(), tempfile.TemporaryDirectory() as nowhere:
+        if folder is None:
+            arguments.output_dir = nowhere  # Trainer makes its folder even if it saves nothing
         trainer = CourseTrainer(
             model=loaded.model,
-            args=training_arguments(config, hardware, folder, evaluates=bool(rows), bar=watch.bar),
+            args=arguments,
             train_dataset=list(train),
             eval_dataset=rows,
             data_collator=collate,
@@ -146,6 +155,12 @@ def run_trainer(
     )
 
 
+def within_epochs(config: FineTuneConfig, rows: int) -> FineTuneConfig:
+    """Drop a max_steps beyond the last epoch: Trainer would go on into further epochs to reach it."""
+    steps = config.epochs * math.ceil(math.ceil(rows / config.batch_size) / config.accumulation)
+    return replace(config, max_steps=None) if config.max_steps and config.max_steps >= steps else config
+
+
 def _hang_on(
     trainer: CourseTrainer,
     train: Sequence[dict[str, Any]],
@@ -169,6 +184,7 @@ def _hang_on(
     trainer.add_callback(forecast)
     if config.patience is not None:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=config.patience))
+    trainer.add_callback(GoOnCallback(trainer))
     stop = None if watch.on_step is None else StopCallback(watch.on_step)
     if stop:
         trainer.add_callback(stop)

@@ -34,3 +34,26 @@ def classification_scores(prediction: Any) -> dict[str, Any]:
         scores |= {f"{score}_{name}": value for score, value in three._asdict().items()}
     scores["confusion_matrix"] = metrics.confusion_matrix(targets, guesses, n_classes=classes).tolist()
     return scores
+
+
+def check_best_metric(best: str | None, scores: dict[str, Any]) -> None:
+    """Refuse a figure that no evaluation will have, before a long run finds out.
+
+    Args:
+        best: what shall choose the weights; None chooses none.
+        scores: what an evaluation gives, by name; "loss" comes with Trainer.
+
+    Raises:
+        ValueError: there is no such figure, or it is not one number.
+    """
+    known = ["loss", *(name for name, value in scores.items() if isinstance(value, float))]
+    if best is not None and best not in known:
+        raise ValueError(f"best_metric: expected one of {', '.join(known)}, or None; got {best!r}")
+
+
+def example_scores(n_labels: int) -> dict[str, Any]:
+    """What `classification_scores` gives for so many labels, from one example of each."""
+    from transformers import EvalPrediction
+
+    labels = np.arange(n_labels)
+    return classification_scores(EvalPrediction(predictions=np.eye(n_labels), label_ids=labels))

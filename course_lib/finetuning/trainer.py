@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from course_lib.checkpoints import CheckpointError
@@ -16,6 +17,8 @@ from course_lib.files import explained, readable
 from course_lib.pretrained import quiet
 
 STATE_FILE = "trainer_state.json"
+WINDOW = "CourseTrainerWindow"
+"""Under this key the state keeps the loss since the last log line, which Trainer would forget on resuming."""
 
 
 class CourseTrainer(Trainer):
@@ -41,6 +44,17 @@ class CourseTrainer(Trainer):
         self.last_inputs = inputs
         return loss
 
+    def go_on(self) -> None:
+        """After a resume, take up what Trainer begins anew: the loss since the last log line, and the patience."""
+        saved = self.state.stateful_callbacks
+        if window := saved.get(WINDOW):
+            self._tr_loss += window["loss"]
+            self._globalstep_last_logged = window["since"]
+        for callback in self.callback_handler.callbacks:
+            counted = saved.get(type(callback).__name__)
+            if isinstance(callback, EarlyStoppingCallback) and counted:
+                callback.early_stopping_patience_counter = counted["attributes"]["early_stopping_patience_counter"]
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Save as Trainer does; on any failure, an interrupt included, remove what is not whole.
 
@@ -50,10 +64,26 @@ class CourseTrainer(Trainer):
         folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         with explained(folder), quiet():
             try:
+                self.state.stateful_callbacks[WINDOW] = {
+                    "loss": self._tr_loss.item(),
+                    "since": self._globalstep_last_logged,
+                }
                 super()._save_checkpoint(model, trial)
+                (folder / TRAINING_ARGS_NAME).unlink()  # a pickle of the arguments, which nothing reads
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
+
+
+class GoOnCallback(TrainerCallback):
+    """Hands over to `CourseTrainer.go_on` when the state of a checkpoint has been read."""
+
+    def __init__(self, trainer: CourseTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Go on."""
+        self.trainer.go_on()
 
 
 def checkpoints(out: Path) -> list[Path]:
