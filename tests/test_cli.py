@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from course_lib.cli import app
+from course_lib.recipes import RECIPES
 from course_lib.run_record import RunRecord
 
 TINY = {"d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 32, "context": 16, "held_out": 0.01, "eval_every": 5}
@@ -54,7 +55,7 @@ def test_a_device_that_is_absent_is_one_line_that_says_what_there_is(how, monkey
 def test_recipes_lists_each_scale_with_its_forecast():
     listed = json.loads(command("recipes", "--json").stdout)
     assert {(row["name"], row["scale"]) for row in listed} == {
-        (name, scale) for name in ("encoder-imdb", "char-lm") for scale in ("pocket", "full")
+        (name, scale) for name in RECIPES for scale in ("pocket", "full")
     }
     for row in listed:
         assert row["forecast_seconds"] > 0
@@ -83,13 +84,13 @@ def test_python_dash_m_is_the_command_line():
     line = [sys.executable, "-m", "course_lib", "run", "bert"]
     result = subprocess.run(line, capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert result.stderr == "error: no recipe 'bert'; there are: encoder-imdb, char-lm\n"
+    assert result.stderr == "error: no recipe 'bert'; there are: distilbert-imdb, bert-imdb, encoder-imdb, char-lm\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["run", "bert"], "there are: encoder-imdb, char-lm"),
+        (["run", "bert"], "there are: distilbert-imdb, bert-imdb, encoder-imdb, char-lm"),
         (["run", "char-lm", "--scale", "huge"], "there are: pocket, full"),
         (["run", "char-lm", "--set", "lr=1"], "no setting 'lr'; there are: epochs"),
         (["run", "char-lm", "--set", "learning_rate=fast"], "expected a number; got 'fast'"),

@@ -31,22 +31,25 @@ class RecordCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take over what an earlier sitting logged."""
-        seconds = self._earlier_seconds() if state.log_history else {}
+        earlier = self._earlier() if state.log_history else {}
+        folder, self.folder = self.folder, None  # the files are renewed when all of it is back
         for line in state.log_history:
-            self._before = seconds.get(line["step"], self._before)
-            self._started = time.perf_counter()
             self._take(line, line["step"], line.get("epoch", 0.0))
+            if self._row.get("step") == line["step"]:
+                self._row |= earlier.get(line["step"], {})
         self._write_row()
+        self.folder = folder
+        self._before = max((s for s in self.record.columns.get("seconds", []) if s is not None), default=0.0)
         self._started = time.perf_counter()
 
-    def _earlier_seconds(self) -> dict[int, float]:
-        """From step to seconds, as the record of the earlier sitting has them."""
+    def _earlier(self) -> dict[int, dict[str, float]]:
+        """By step, what Trainer's log does not keep and the record of the earlier sitting has."""
         try:
-            earlier = RunRecord.load(self.folder) if self.folder else RunRecord()
+            record = RunRecord.load(self.folder) if self.folder else RunRecord()
         except RecordError:
             return {}
-        times = zip(earlier["steps"], earlier.columns.get("seconds", []), strict=False)
-        return {step: seconds for step, seconds in times if seconds is not None}
+        rows = zip(record["steps"], record["learning_rate"], record.columns.get("seconds", []), strict=False)
+        return {step: {"learning_rate": rate, "seconds": seconds} for step, rate, seconds in rows}
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note the rate that this update is made with."""

@@ -101,8 +101,9 @@ def text_blocks(part: str, text: str, tokenizer: Any, length: int) -> list[dict[
         raise DataError(f"{part} text: expected at least two tokens, one to predict from the other; got {len(ids)}")
     blocks = [ids[i : i + length] for i in range(0, len(ids), length)]
     if len(blocks[-1]) == 1:  # a single token predicts nothing by itself: it goes with the block before
-        blocks[-1] = blocks[-2][-1:] + blocks.pop()
-        blocks[-2] = blocks[-2][:-1]
+        last = blocks.pop()
+        *rest, moved = blocks.pop()
+        blocks += [rest, [moved, *last]]
     return [{"input_ids": block, "labels": [IGNORE_INDEX, *block[1:]]} for block in blocks]
 
 

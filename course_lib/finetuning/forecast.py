@@ -96,18 +96,34 @@ class ForecastCallback(TrainerCallback):
         """Start the clock."""
         self._begun = self._clock = time.perf_counter()
         self._first, self._marks = state.global_step, (0, 0.0)
+        self._beside, self._beside_since = 0.0, self._begun
         steps = state.max_steps - state.global_step
         self._watch = min(max(6, steps // 25), 25, max(2, steps - 1))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Skip the first update, which allocates, time the next ones, then say it."""
         done = state.global_step - self._first
+        self._beside_since = time.perf_counter()
         if done == 1:
-            self._clock, self._marks = time.perf_counter(), (self.trainer.tokens, self.trainer.busy)
+            self._clock, self._beside = self._beside_since, 0.0
+            self._marks = (self.trainer.tokens, self.trainer.busy)
         if done == self._watch and self.forecast is None:
             self._sync()
-            self.forecast = self._make(args, state, time.perf_counter() - self._clock, kwargs["model"])
+            updating = time.perf_counter() - self._clock - self._beside
+            self.forecast = self._make(args, state, updating, kwargs["model"])
             self.tell(self.forecast)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """An evaluation or a checkpoint may follow."""
+        self._beside_since = time.perf_counter()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take its time out of that of the updates: evaluations and checkpoints are counted by themselves."""
+        now = time.perf_counter()
+        self._beside += now - self._beside_since
+        self._beside_since = now
+
+    on_save = on_evaluate
 
     def _make(self, args: Any, state: Any, seconds: float, model: Any) -> Forecast:
         updates, left = self._watch - 1, state.max_steps - state.global_step

@@ -135,7 +135,7 @@ def load_saved(folder: Path | str) -> Classifier:
         return _from_scratch(folder)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kinds = config["architectures"]
+        kinds = list(config["architectures"])
         labels = len(config.get("id2label") or NAMES)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PretrainedError(

@@ -1,6 +1,8 @@
 """The course's Trainer: it counts what it computes, and a save that fails leaves nothing half written (chapter 16)."""
 
+import errno
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +19,8 @@ from course_lib.files import explained, readable
 from course_lib.pretrained import quiet
 
 STATE_FILE = "trainer_state.json"
+FULL = 2**24
+"""Free bytes below which a save that broke off is taken to have filled the disk."""
 WINDOW = "CourseTrainerWindow"
 """Under this key the state keeps the loss since the last log line, which Trainer would forget on resuming."""
 
@@ -46,7 +50,7 @@ class CourseTrainer(Trainer):
 
     def go_on(self) -> None:
         """After a resume, take up what Trainer begins anew: the loss since the last log line, and the patience."""
-        saved = self.state.stateful_callbacks
+        saved: Any = self.state.stateful_callbacks  # a dictionary by name, whatever its annotation says
         if window := saved.get(WINDOW):
             self._tr_loss += window["loss"]
             self._globalstep_last_logged = window["since"]
@@ -64,14 +68,18 @@ class CourseTrainer(Trainer):
         folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         with explained(folder), quiet():
             try:
-                self.state.stateful_callbacks[WINDOW] = {
+                saved: Any = self.state.stateful_callbacks
+                saved[WINDOW] = {
                     "loss": self._tr_loss.item(),
                     "since": self._globalstep_last_logged,
                 }
                 super()._save_checkpoint(model, trial)
                 (folder / TRAINING_ARGS_NAME).unlink()  # a pickle of the arguments, which nothing reads
-            except BaseException:
+            except BaseException as error:
+                full = isinstance(error, RuntimeError) and shutil.disk_usage(folder.parent).free < FULL
                 shutil.rmtree(folder, ignore_errors=True)
+                if full:  # of a disk that fills up torch says "unexpected pos" and nothing more
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
                 raise
 
 

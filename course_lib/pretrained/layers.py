@@ -52,6 +52,11 @@ def resize_body(model: Any, layers: int) -> Any:
         kept = [stack[i % had] if i < had else copy.deepcopy(stack[i % had]) for i in range(layers)]
     del stack[:]
     stack.extend(kept)
+    for number, layer in enumerate(kept):
+        parts: list[Any] = list(layer.modules())
+        for part in parts:
+            if hasattr(part, "layer_idx"):  # the place where a cache keeps the keys of this layer
+                part.layer_idx = number
     for name in _COUNTS:
         if hasattr(model.config, name):
             setattr(model.config, name, layers)

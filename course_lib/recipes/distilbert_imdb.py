@@ -47,7 +47,7 @@ RECIPE = Recipe(
     workload=workload,
     variations={
         "warmup-47": {"warmup_steps": "47"},
-        "frozen": {"freeze_body": "true", "learning_rate": "1e-3", "warmup_steps": "47"},
+        "frozen": {"freeze_body": "true", "learning_rate": "1e-1", "warmup_steps": "47"},
     },
     document_minutes=54,
 )

@@ -15,8 +15,9 @@ from course_lib.finetuning.adapter import AsCourseModel
 from course_lib.finetuning.classify import new_classifier, readable_length, train_classifier
 from course_lib.finetuning.predict import classifier_of
 from course_lib.finetuning.run import FineTuned
+from course_lib.finetuning.scores import check_best_metric, example_scores
 from course_lib.finetuning.texts import Tokenized, check_classes, check_texts, tokenize
-from course_lib.pretrained import Loaded, body_layers, checkpoint_folder, load_tokenizer
+from course_lib.pretrained import Loaded, PretrainedError, body_layers, checkpoint_folder, load_tokenizer
 from course_lib.recipes.forecast import duration
 from course_lib.recipes.reviews import ReviewSettings, in_words, judge, load_part, load_parts
 from course_lib.recipes.settings import RecipeError, check_choice, warmup_warning
@@ -64,6 +65,7 @@ class FineTuneSettings(ReviewSettings):
             raise RecipeError(f"floor: expected 0, where Trainer's schedules end; got {self.floor}")
         try:
             self.config(seed=0)
+            check_best_metric(self.best_metric, example_scores(LABELS))
         except ValueError as error:
             raise RecipeError(str(error)) from error
 
@@ -107,7 +109,12 @@ def carry_out(job: Job) -> Outcome:
 
 
 def _load_model(settings: FineTuneSettings, job: Job) -> Loaded:
-    loaded = new_classifier(settings.checkpoint, n_labels=LABELS, layers=settings.layers, seed=job.seed)
+    try:
+        loaded = new_classifier(settings.checkpoint, n_labels=LABELS, layers=settings.layers, seed=job.seed)
+    except PretrainedError:
+        raise
+    except ValueError as error:  # a number of layers that this checkpoint cannot be given
+        raise RecipeError(str(error)) from error
     readable_length(loaded, settings.max_length)
     parameters = sum(p.numel() for p in loaded.model.parameters())
     job.tell(f"  {settings.checkpoint}: {parameters:,} parameters in {len(body_layers(loaded.model))} layers")
@@ -247,7 +254,7 @@ def workload(settings: FineTuneSettings) -> Workload:
     if settings.source == "pocket":
         reviews = load_part("train", settings.train_limit)
         lengths = tokenize(reviews, load_tokenizer("minilm"), settings.max_length).lengths
-        spread = 1.0 if settings.group_by_length else 1.4  # a batch is as long as its longest review
+        spread = 1.0 if settings.group_by_length else 2.0  # a batch is as long as its longest review
         tokens = round(spread * sum(lengths) / len(lengths))
     _, steps = plan(settings.config(seed=0), train)
     return Workload(
