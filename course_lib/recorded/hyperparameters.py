@@ -7,7 +7,7 @@ compared review by review.
 
     python -m course_lib.recorded.hyperparameters
 
-About 75 minutes on one core with bf16 units.
+Nearly two hours on one core with bf16 units.
 """
 
 import json
