@@ -9,6 +9,8 @@ import pickle
 import random
 import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,16 @@ def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if len(state.get("cuda", [])) == torch.cuda.device_count() and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Leave every generator as it was before the block, whatever the block draws or seeds."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(state)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from course_lib.hardware import detect
 from course_lib.models import count_parameters
 from course_lib.pretrained import PretrainedError
 from course_lib.recipes import RECIPES, Outcome, RecipeError, find, run
-from course_lib.recipes.fine_tuning import FineTuneSettings, checkpoints_on_disk, plan
+from course_lib.recipes.fine_tune_settings import FineTuneSettings, checkpoints_on_disk, plan
 from course_lib.run_record import RunRecord
 from course_lib.training import StopTraining
 

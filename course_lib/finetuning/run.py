@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import EarlyStoppingCallback, PrinterCallback
 
-from course_lib.checkpoints import random_state, restore_random_state
+from course_lib.checkpoints import generators_kept
 from course_lib.files import writable_folder
 from course_lib.finetuning.callbacks import RecordCallback, StopCallback
 from course_lib.finetuning.config import FineTuneConfig, training_arguments
@@ -115,7 +115,7 @@ def run_trainer(
     # A validation set in order of length needs less padding; its figures do not depend on the order.
     rows = None if validation is None else sorted(validation, key=lambda row: -len(row["input_ids"]))
     arguments = training_arguments(config, hardware, folder, evaluates=bool(rows), bar=watch.bar)
-    with _generators_kept(), tempfile.TemporaryDirectory() as nowhere:
+    with generators_kept(), tempfile.TemporaryDirectory() as nowhere:
         if folder is None:
             arguments.output_dir = nowhere  # Trainer makes its folder even if it saves nothing
         trainer = CourseTrainer(
@@ -222,13 +222,3 @@ def _recording(record: RunRecord, folder: Path | None) -> Iterator[None]:
         record.run["seconds"] = round(time.perf_counter() - started, 3)
         if folder:
             record.save(folder)
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    """Trainer seeds every generator there is; afterwards they are where the caller had them."""
-    state = random_state()
-    try:
-        yield
-    finally:
-        restore_random_state(state)

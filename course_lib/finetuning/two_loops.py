@@ -11,7 +11,6 @@ Shape legend: B reviews in a batch, T positions of the longest of them.
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import optim, schedules
-from course_lib.checkpoints import random_state, restore_random_state
+from course_lib.checkpoints import generators_kept
 from course_lib.data import BatchSource
 from course_lib.finetuning.adapter import AsCourseModel, group_loss
 from course_lib.training import FitConfig, fit
@@ -138,7 +137,7 @@ def with_fit(model: nn.Module, batches: BatchSource, config: FitConfig, settings
     groups = optim.parameter_groups(wrapped, settings.weight_decay)
     optimizer = optim.AdamW(groups, lr=settings.learning_rate, fused=settings.fused)
     schedule = schedules.Linear(total_steps=config.total_steps(len(batches)), warmup_steps=settings.warmup_steps)
-    with _generators_kept():
+    with generators_kept():
         torch.default_generator.manual_seed(config.seed)
         record = fit(wrapped, batches, optimizer, schedule, replace(config, log_every=1), progress=False)
     return Steps(losses=record["train_loss"], norms=record["grad_norm"], rates=record["learning_rate"])
@@ -153,7 +152,7 @@ def with_trainer(
     loss: LossFunction | None = group_loss,
 ) -> Steps:
     """Train a transformers classifier with the Trainer; arguments as in `compare`."""
-    with tempfile.TemporaryDirectory() as folder, _generators_kept():
+    with tempfile.TemporaryDirectory() as folder, generators_kept():
         trainer = build_trainer(model, batches, config, settings, out=folder, loss=loss)
         torch.default_generator.manual_seed(config.seed)
         trainer.train()
@@ -238,13 +237,3 @@ class _Loader:
         for batch in self.batches.epoch(self.number):
             # (B, T), (B, T), (B,)
             yield {"input_ids": batch.inputs, "attention_mask": batch.mask.long(), "labels": batch.targets}
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    """Leave the generators of Python, NumPy and torch as they were."""
-    state = random_state()
-    try:
-        yield
-    finally:
-        restore_random_state(state)

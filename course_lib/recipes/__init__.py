@@ -2,7 +2,8 @@
 
 `RECIPES` lists them; a recipe is one module named after it. `settings` holds what all can be told, `system` what each
 consists of, `run` claims a folder and has it carried out: by the course's loop in `from_scratch`, by Trainer in
-`fine_tuning`. `forecast` says how long it will take here, `reviews` loads and judges for those that read reviews.
+`fine_tuning` (with `fine_tune_settings`). `forecast` says how long it will take here, `reviews` loads and judges for
+those that read reviews.
 """
 
 from course_lib.recipes import bert_imdb, char_lm, distilbert_imdb, encoder_imdb

@@ -9,7 +9,8 @@ checkpoints.
 
 from dataclasses import replace
 
-from course_lib.recipes.fine_tuning import FineTuneSettings, carry_out, workload
+from course_lib.recipes.fine_tune_settings import FineTuneSettings, workload
+from course_lib.recipes.fine_tuning import carry_out
 from course_lib.recipes.system import Recipe
 
 _DOCUMENT = FineTuneSettings(

@@ -8,7 +8,8 @@ it keeps activations, which short reviews leave room for, and takes bf16 where t
 
 from dataclasses import replace
 
-from course_lib.recipes.fine_tuning import FineTuneSettings, carry_out, workload
+from course_lib.recipes.fine_tune_settings import FineTuneSettings, workload
+from course_lib.recipes.fine_tuning import carry_out
 from course_lib.recipes.system import Recipe
 
 _DOCUMENT = FineTuneSettings(
