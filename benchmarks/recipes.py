@@ -39,7 +39,7 @@ def measure(recipe: Recipe, seed: int) -> dict[str, Any]:
         record = RunRecord.load(folder)
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     seconds = record.run["seconds"]
-    expected = result["figures"]["forecast_seconds"]
+    expected = record.run["forecast_seconds"]
     kilobytes = usage.ru_maxrss if sys.platform != "darwin" else usage.ru_maxrss / 1024
     return {
         "parameters": f"{count_parameters(work.model):,}",

@@ -138,6 +138,8 @@ def run_trainer(
             record.run["best"] = trainer.state.best_metric
             record.run["trainer"] = trainer.state.log_history[-1]  # its summary of the run
             record.run["peak_memory_bytes"] = peak_memory(hardware.device)
+            if said := forecast.forecast:
+                record.run |= {"forecast_seconds": round(said.seconds, 1), "forecast_memory_bytes": said.memory_bytes}
     finished = stop is None or stop.reason is None
     model = loaded.model.to("cpu").eval()
     if folder and finished:

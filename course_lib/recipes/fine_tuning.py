@@ -167,15 +167,7 @@ def _judged(job: Job, done: FineTuned, parts: tuple[list[Review], ...], validati
             f"Training took {duration(done.seconds)}, {duration(done.forecast.seconds)} were forecast; memory "
             f"{done.peak_memory_bytes / 1e9:.2f} GB, {done.forecast.memory_bytes / 1e9:.2f} GB were forecast."
         )
-        figures |= {
-            "forecast_seconds": done.forecast.seconds,
-            "forecast_memory_bytes": done.forecast.memory_bytes,
-        }
     if job.out:
         words.append(f'Saved: python -m course_lib predict {job.out} "your text"')
-    figures |= {
-        **{name: value for name, value in done.figures.items() if name.startswith("eval_")},
-        "seconds": done.seconds,
-        "peak_memory_bytes": done.peak_memory_bytes,
-    }
+    figures |= {name: value for name, value in done.figures.items() if name.startswith("eval_")}
     return Outcome(record=done.record, figures=figures, words=words, finished=True)

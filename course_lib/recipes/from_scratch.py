@@ -37,11 +37,10 @@ def carry_out(job: Job) -> Outcome:
         resume=job.resume,
         on_step=job.on_step,
         progress=job.progress,
-        run=job.description,
+        run={**job.description, "forecast_seconds": round(expected.seconds, 1)},
     )
     if after := system.look():
         tell(f"after training:\n{after}\n")
     figures, words = system.report(model)
-    figures["forecast_seconds"] = expected.seconds
     finished = record.run["ended"].startswith(("finished", "stopped early"))
     return Outcome(record=record, figures=figures, words=words, finished=finished)
