@@ -81,15 +81,21 @@ class RunRecord:
         return [(s, v) for s, v in zip(self["steps"], self["val_loss"], strict=True) if v is not None]
 
     def epoch_means(self, column: str = "train_loss") -> dict[int, float]:
-        """Mean of a column in each epoch, each row weighted by the steps since the last row that has a value."""
+        """Mean of a column in each epoch, each row weighted by the steps its window covers.
+
+        A row that holds nothing but an evaluation, as Trainer's runs have them, leaves the window open.
+        """
         totals: dict[int, list[float]] = {}
         before = 0
-        for epoch, step, value in zip(self["epochs"], self["steps"], self[column], strict=True):
+        rows = zip(self["epochs"], self["steps"], self[column], self["val_loss"], strict=True)
+        for epoch, step, value, evaluated in rows:
             if value is not None:
                 total = totals.setdefault(epoch, [0.0, 0.0])
                 total[0] += value * (step - before)
                 total[1] += step - before
-                before = step
+            elif evaluated is not None:
+                continue
+            before = step
         return {epoch: total / weight for epoch, (total, weight) in totals.items()}
 
     def to_dict(self) -> dict[str, Any]:

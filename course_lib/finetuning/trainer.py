@@ -74,7 +74,7 @@ class CourseTrainer(Trainer):
                     "since": self._globalstep_last_logged,
                 }
                 super()._save_checkpoint(model, trial)
-                (folder / TRAINING_ARGS_NAME).unlink()  # a pickle of the arguments, which nothing reads
+                (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle of the arguments, which nothing reads
             except BaseException as error:
                 full = isinstance(error, RuntimeError) and shutil.disk_usage(folder.parent).free < FULL
                 shutil.rmtree(folder, ignore_errors=True)
@@ -109,12 +109,16 @@ def checkpoints(out: Path) -> list[Path]:
 
 
 def newest_checkpoint(out: Path) -> Path:
-    """The checkpoint to go on from.
+    """The checkpoint to go on from. What a killed save left half written is removed: Trainer would count it.
 
     Raises:
         CheckpointError: there is none that is whole.
     """
-    if not (found := checkpoints(out)):
+    found = checkpoints(out)
+    for folder in set(out.glob(f"{PREFIX_CHECKPOINT_DIR}-*")) - set(found):
+        if folder.name.rpartition("-")[2].isdecimal():
+            shutil.rmtree(folder, ignore_errors=True)
+    if not found:
         raise CheckpointError(
             f"{out}: expected a folder checkpoint-N with {STATE_FILE} to go on from, found none that is whole; start "
             "the run without resuming"
