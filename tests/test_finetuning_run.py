@@ -315,8 +315,12 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     half = tmp_path / "checkpoint-77"  # what a kill in the middle of a save leaves: no trainer_state.json
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
+    mine = tmp_path / "checkpoint-notes"
+    mine.mkdir()
     resumed = tune(body, tmp_path, log_every=2, resume=True)
     assert resumed.finished
+    assert mine.exists(), "a folder of that name which no run wrote"
+    assert not half.exists()
     same(resumed, ragged[0])
     times = RunRecord.load(tmp_path)["seconds"]
     assert times == sorted(times), "the second sitting goes on counting"
