@@ -11,7 +11,6 @@ import torch
 from transformers import TrainingArguments
 
 from course_lib.finetuning import FineTuneConfig, training_arguments
-from course_lib.finetuning.run import within_epochs
 from course_lib.hardware import DeviceError, detect
 
 CPU = detect("cpu")
@@ -208,12 +207,10 @@ def test_the_config_is_frozen_and_takes_names_only() -> None:
         FineTuneConfig(4)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
-    ("max_steps", "kept"), [(None, None), (5, 5), (6, None), (1000, None)], ids=["none", "fewer", "as many", "more"]
-)
-def test_max_steps_never_adds_epochs(max_steps: int | None, kept: int | None) -> None:
+@pytest.mark.parametrize(("max_steps", "steps"), [(None, 6), (5, 5), (6, 6), (1000, 6)])
+def test_max_steps_never_adds_epochs(max_steps: int | None, steps: int) -> None:
     config = FineTuneConfig(epochs=2, batch_size=2, accumulation=2, max_steps=max_steps)
-    assert within_epochs(config, rows=9).max_steps == kept, "9 texts: 5 micro-batches, 3 updates, 2 epochs"
+    assert config.plan(9) == (5, steps), "9 texts: 5 micro-batches, 3 updates, 2 epochs"
 
 
 def test_the_installed_fused_optimizer_is_taken_on_the_cpu() -> None:

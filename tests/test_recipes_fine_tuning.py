@@ -21,7 +21,7 @@ from course_lib.hardware import detect
 from course_lib.models import count_parameters
 from course_lib.pretrained import PretrainedError
 from course_lib.recipes import RECIPES, Outcome, RecipeError, find, run
-from course_lib.recipes.fine_tune_settings import FineTuneSettings, checkpoints_on_disk, plan
+from course_lib.recipes.fine_tune_settings import FineTuneSettings, checkpoints_on_disk
 from course_lib.run_record import RunRecord
 from course_lib.training import StopTraining
 
@@ -88,7 +88,7 @@ def test_distilbert_at_full_scale_is_the_documents_run_to_the_letter() -> None:
     settings = settings_of("distilbert-imdb", "full")
     assert {key: settings[key] for key in expected} == expected
     config = find("distilbert-imdb", "full")[1].config(seed=0)  # type: ignore[attr-defined]
-    micro_batches, steps = plan(config, 2500)
+    micro_batches, steps = config.plan(2500)
     assert (micro_batches, math.ceil(micro_batches / 2), steps) == (313, 157, 471)
     assert RECIPES["distilbert-imdb"].document_minutes == 54
 
@@ -116,7 +116,7 @@ def test_bert_at_full_scale_is_the_documents_run_to_the_letter() -> None:
     settings = settings_of("bert-imdb", "full")
     assert {key: settings[key] for key in expected} == expected
     config = find("bert-imdb", "full")[1].config(seed=0)  # type: ignore[attr-defined]
-    assert plan(config, 2000) == (125, 375)
+    assert config.plan(2000) == (125, 375)
     assert checkpoints_on_disk(config, 375, 125) == 38, "after 10, 20, ... 370, and at the end"
 
 

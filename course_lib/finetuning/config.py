@@ -99,6 +99,15 @@ class FineTuneConfig:
                 f"{field}: expected a whole number, at least {least}{', or None' if optional else ''}; got {value!r}"
             )
 
+    def plan(self, texts: int) -> tuple[int, int]:
+        """Micro-batches an epoch, and updates in all, as transformers 5 counts them: the last of each may be smaller.
+
+        Trainer itself would go into further epochs to reach a max_steps beyond the last one; here epochs are the limit.
+        """
+        micro_batches = math.ceil(texts / self.batch_size)
+        steps = self.epochs * math.ceil(micro_batches / self.accumulation)
+        return micro_batches, steps if self.max_steps is None else min(self.max_steps, steps)
+
     def uses_bf16(self, hardware: Hardware) -> bool:
         """Whether matrix products run in bf16 on that hardware."""
         return self.precision == "bf16" or (self.precision == "auto" and "bf16" in hardware.precisions)

@@ -66,7 +66,7 @@ def padded_tokens(lengths: Sequence[int], batch_size: int, *, shuffle: bool, by_
 
 
 class ForecastCallback(TrainerCallback):
-    """Watches the first updates, says what the run will take, and compares at the end.
+    """Watches the first updates and says what the whole run will take.
 
     Args:
         trainer: the trainer it hangs on.

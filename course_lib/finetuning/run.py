@@ -1,6 +1,5 @@
 """One run of Trainer, from a loaded model to a folder that can be used: for classifiers and language models alike."""
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +105,8 @@ def run_trainer(
     """
     if config.patience is not None and not validation:
         raise ValueError("patience: expected validation data, on which to see that nothing improves; got none")
-    config = within_epochs(config, len(train))
+    if config.max_steps:
+        config = replace(config, max_steps=config.plan(len(train))[1])  # Trainer would go into epochs beyond the last
     folder = None if out is None else writable_folder(out)
     watch = watching or Watching()
     record = RunRecord({**(run or {}), "finetuning": asdict(config), "ended": "still running"})
@@ -155,12 +155,6 @@ def run_trainer(
         seconds=record.run["seconds"],
         peak_memory_bytes=record.run["peak_memory_bytes"],
     )
-
-
-def within_epochs(config: FineTuneConfig, rows: int) -> FineTuneConfig:
-    """Drop a max_steps beyond the last epoch: Trainer would go on into further epochs to reach it."""
-    steps = config.epochs * math.ceil(math.ceil(rows / config.batch_size) / config.accumulation)
-    return replace(config, max_steps=None) if config.max_steps and config.max_steps >= steps else config
 
 
 def _hang_on(

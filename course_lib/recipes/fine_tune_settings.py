@@ -65,13 +65,6 @@ class FineTuneSettings(ReviewSettings):
         return FineTuneConfig(**{name: getattr(self, name) for name in shared}, seed=seed)
 
 
-def plan(config: FineTuneConfig, texts: int) -> tuple[int, int]:
-    """Micro-batches an epoch, and updates in all, as transformers 5 counts them: the last of each may be smaller."""
-    micro_batches = math.ceil(texts / config.batch_size)
-    steps = config.epochs * math.ceil(micro_batches / config.accumulation)
-    return micro_batches, steps if config.max_steps is None else min(config.max_steps, steps)
-
-
 def checkpoints_on_disk(config: FineTuneConfig, steps: int, an_epoch: int) -> int:
     """How many checkpoints lie side by side at most; for a moment one more than are kept."""
     saved = math.ceil(steps / (config.save_every or config.eval_every or an_epoch))
@@ -87,7 +80,7 @@ def workload(settings: FineTuneSettings) -> Workload:
         lengths = tokenize(reviews, load_tokenizer("minilm"), settings.max_length).lengths
         spread = 1.0 if settings.group_by_length else 2.0  # a batch is as long as its longest review
         tokens = round(spread * sum(lengths) / len(lengths))
-    _, steps = plan(settings.config(seed=0), train)
+    _, steps = settings.config(seed=0).plan(train)
     return Workload(
         model=AsCourseModel(_of_that_size(settings)),
         tokens=tokens,

@@ -15,7 +15,7 @@ from course_lib.finetuning.predict import classifier_of
 from course_lib.finetuning.run import FineTuned
 from course_lib.finetuning.texts import Tokenized, check_classes, check_texts, tokenize
 from course_lib.pretrained import Loaded, PretrainedError, body_layers
-from course_lib.recipes.fine_tune_settings import LABELS, FineTuneSettings, checkpoints_on_disk, plan
+from course_lib.recipes.fine_tune_settings import LABELS, FineTuneSettings, checkpoints_on_disk
 from course_lib.recipes.forecast import duration
 from course_lib.recipes.reviews import in_words, judge, load_parts
 from course_lib.recipes.settings import RecipeError, warmup_warning
@@ -105,7 +105,7 @@ def _tell_tokens(
 
 def _tell_plan(job: Job, config: FineTuneConfig, texts: int, loaded: Loaded) -> None:
     """Steps, rate, precision and disk, before anything long begins; refuses a disk that is too small."""
-    micro_batches, steps = plan(config, texts)
+    micro_batches, steps = config.plan(texts)
     an_epoch = math.ceil(micro_batches / config.accumulation)
     job.tell(
         f"  {micro_batches:,} micro-batches of {config.batch_size} an epoch, {config.accumulation} to an update: "
